@@ -1,0 +1,63 @@
+"""One formula, many number systems: a function with its words bound to one reading of them."""
+
+import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from refloss.formula import words
+
+Formula = Callable[..., Any]
+
+_WORDS = {word: word.__name__ for word in words.WORDS}
+
+
+def read(
+    formula: Formula,
+    meaning: Mapping[str, Any],
+    finish: Callable[[Formula], Formula] = lambda function: function,
+) -> Formula:
+    """The formula in another number system.
+
+    Parameters
+    ----------
+    formula : function
+        A plain Python function of words, operators, numbers and other such functions.
+    meaning : mapping of str to object
+        What each word means in the number system, by name.
+    finish : callable, optional
+        Applied to the formula and to every formula that it calls (``numba.njit``, say).
+
+    Raises
+    ------
+    TypeError
+        A name that the formula uses is neither a word, a formula, nor a number.
+    """
+    return _read(formula, meaning, finish, {})
+
+
+def _read(
+    formula: Any,
+    meaning: Mapping[str, Any],
+    finish: Callable[[Formula], Formula],
+    done: dict[Any, Formula],
+) -> Formula:
+    if formula in done:
+        return done[formula]
+    namespace: dict[str, Any] = {"__builtins__": {}, "__name__": formula.__module__}
+    for name in formula.__code__.co_names:
+        found = formula.__globals__.get(name)
+        if found in _WORDS:
+            namespace[name] = meaning[_WORDS[found]]
+        elif isinstance(found, types.FunctionType):
+            namespace[name] = _read(found, meaning, finish, done)
+        elif isinstance(found, int | float):
+            namespace[name] = meaning.get(name, found)
+        else:
+            raise TypeError(
+                f"formula {formula.__qualname__}: {name!r} is neither a word, a formula nor a number"
+            )
+    bound = types.FunctionType(formula.__code__, namespace, formula.__name__)
+    bound.__qualname__ = formula.__qualname__
+    bound.__module__ = formula.__module__
+    done[formula] = finish(bound)
+    return done[formula]

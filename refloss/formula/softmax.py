@@ -1,0 +1,72 @@
+"""The softmax of a row, in words: how one class stands to the row's largest logit.
+
+With m the largest logit, reached first at class k, and S the sum of e^(z_c - m) over all classes
+*but* k, every quantity below keeps full relative accuracy where the row is confident:
+
+    -log p_c = (m - z_c) + log1p(S),    p_c = e^(z_c - m) / (1 + S),    1 - p_k = S / (1 + S).
+
+``logsumexp(z) - z_c`` would lose all digits there: at logits [20, 0] it is 0 in float32, while
+-log p_0 is 2.06e-9.
+"""
+
+from typing import Any
+
+from refloss.formula.pairs import ratio_error
+from refloss.formula.words import exp, exp_error, log1p, sum_error, where
+
+
+def gap(z: Any, top: Any, is_top: Any, temperature: Any) -> Any:
+    """(m - z_c) / T; ``is_top`` is 1 for class k, whose gap is 0 even where m is infinite."""
+    return where(is_top > 0, 0, (top - z) / temperature)
+
+
+def gap_error(z: Any, top: Any, is_top: Any, temperature: Any) -> Any:
+    """What ``gap`` lost to rounding; at a gap of 600 it would cost the exponential 300 ulp."""
+    return where(is_top > 0, 0, ratio_error(top - z, sum_error(top, -z), temperature, 0))
+
+
+def decay(gap: Any, gap_error: Any) -> Any:
+    """e^-(gap + gap_error)."""
+    e = exp(-gap)
+    return e - e * gap_error
+
+
+def decay_error(gap: Any, gap_error: Any) -> Any:
+    """What ``decay`` lost to rounding."""
+    e = exp(-gap)
+    return exp_error(-gap) + sum_error(e, -e * gap_error)
+
+
+def surprise(gap: Any, gap_error: Any, log_mass: Any) -> Any:
+    """-log p_c, from log_mass = log1p(S)."""
+    return gap + (log_mass + gap_error)
+
+
+def log_mass(tail: Any, tail_error: Any) -> Any:
+    """log(1 + S), from S = tail + tail_error."""
+    return log1p(tail) + tail_error / (1 + tail)
+
+
+def probability(decay: Any, tail: Any) -> Any:
+    """p_c."""
+    return decay / (1 + tail)
+
+
+def complement(decay: Any, is_top: Any, tail: Any) -> Any:
+    """1 - p_c."""
+    return where(is_top > 0, tail, (1 - decay) + tail) / (1 + tail)
+
+
+def complement_error(
+    decay: Any, decay_error: Any, is_top: Any, tail: Any, tail_error: Any
+) -> Any:
+    """What ``complement`` lost to rounding."""
+    below = 1 - decay
+    numerator = where(is_top > 0, tail, below + tail)
+    lost = sum_error(1, -decay) + sum_error(below, tail) - decay_error + tail_error
+    return ratio_error(
+        numerator,
+        where(is_top > 0, tail_error, lost),
+        1 + tail,
+        sum_error(1, tail) + tail_error,
+    )

@@ -1,0 +1,133 @@
+"""The kernels over whole float64 arrays, in any namespace of the Python array API standard.
+
+The same functions as in `refloss.kernels.cpu`, on the same formulas; NumPy, CuPy, PyTorch and
+others bring the loops. Sums are compensated, so they are as good here as there.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from inspect import signature
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from refloss.formula import softmax as row
+from refloss.formula.arrays import meaning
+from refloss.formula.reading import read
+
+Array = Any
+Formula = Callable[..., Any]
+
+
+@cache
+def _bound(formula: Formula, xp: Any) -> Formula:
+    return read(formula, meaning(xp))
+
+
+def map_formula(formula: Formula, quantities: Mapping[str, Any]) -> Array:
+    """The formula of the arrays and numbers that its parameters name."""
+    named = [quantities[name] for name in signature(formula).parameters]
+    arrays = [item for item in named if not isinstance(item, int | float)]
+    xp = array_namespace(*arrays)
+    out = _bound(formula, xp)(*named)
+    shape = xp.broadcast_arrays(*arrays)[0].shape
+    return xp.broadcast_to(xp.asarray(out, dtype=xp.float64), shape)
+
+
+def _two_sum(xp: Any, x: Array, y: Array) -> tuple[Array, Array]:
+    total = x + y
+    y_part = total - x
+    lost = (x - (total - y_part)) + (y - y_part)
+    return total, xp.where(xp.isfinite(total), lost, xp.zeros_like(lost))
+
+
+def _sum_last(x: Array) -> tuple[Array, Array]:
+    """Sums over the last axis as pairs, by halving: log2(n) additions deep."""
+    xp = array_namespace(x)
+    high, low = x, xp.zeros_like(x)
+    while high.shape[-1] > 1:
+        half = high.shape[-1] // 2
+        odd_high, odd_low = high[..., 2 * half :], low[..., 2 * half :]
+        total, lost = _two_sum(xp, high[..., :half], high[..., half : 2 * half])
+        low = xp.concat([low[..., :half] + low[..., half : 2 * half] + lost, odd_low], axis=-1)
+        high = xp.concat([total, odd_high], axis=-1)
+    if high.shape[-1] == 0:
+        zero = xp.zeros(high.shape[:-1], dtype=xp.float64)
+        return zero, zero
+    return high[..., 0], low[..., 0]
+
+
+def sum_pair(x: Array) -> tuple[float, float]:
+    """The sum of all numbers as a pair (high, low)."""
+    xp = array_namespace(x)
+    high, low = _sum_last(xp.reshape(x, (-1,)))
+    return float(high), float(low)
+
+
+def class_sum(x: Array) -> Array:
+    """(R, C) -> (R, 1): the sum over the classes, rounded once."""
+    xp = array_namespace(x)
+    high, low = _sum_last(x)
+    return xp.where(xp.isfinite(high), high + low, high)[:, None]
+
+
+def _first_largest(xp: Any, x: Array) -> Array:
+    """One-hot (R, C) of the first largest number of each row."""
+    at = xp.argmax(x, axis=1, keepdims=True)
+    return xp.astype(at == xp.arange(x.shape[1])[None, :], xp.float64)
+
+
+def others(x: Array) -> Array:
+    """(R, C) -> (R, C): the sum over all classes but this one, exact where it is zero."""
+    xp = array_namespace(x)
+    hit = _first_largest(xp, xp.abs(x)) > 0
+    zero = xp.zeros_like(x)
+    top = picked(x, hit)
+    below = class_sum(xp.where(hit, zero, x))
+    return xp.where(hit, below + zero, (top - x) + below)
+
+
+def softmax(z: Array, temperature: float = 1.0) -> tuple[Array, Array, Array, Array]:
+    """(R, C) logits -> -log p, p, 1 - p, and what 1 - p lost to rounding; NaN fills its row."""
+    xp = array_namespace(z)
+    is_top = _first_largest(xp, xp.where(xp.isnan(z), xp.zeros_like(z), z))
+    hit = is_top > 0
+    known: dict[str, Any] = {"z": z, "is_top": is_top, "temperature": temperature}
+    known["top"] = xp.max(z, axis=1, keepdims=True)
+    known["gap"] = map_formula(row.gap, known)
+    known["gap_error"] = map_formula(row.gap_error, known)
+    known["decay"] = map_formula(row.decay, known)
+    known["decay_error"] = map_formula(row.decay_error, known)
+    zero = xp.zeros_like(z)
+    high, low = _sum_last(xp.where(hit, zero, known["decay"]))
+    low = low + _sum_last(xp.where(hit, zero, known["decay_error"]))[0]
+    tail, tail_error = _two_sum(xp, high, low)
+    known["tail"] = tail[:, None]
+    known["tail_error"] = tail_error[:, None]
+    known["log_mass"] = map_formula(row.log_mass, known)
+    return (
+        map_formula(row.surprise, known),
+        map_formula(row.probability, known),
+        map_formula(row.complement, known),
+        map_formula(row.complement_error, known),
+    )
+
+
+def onehot(labels: Array, classes: int) -> Array:
+    """(R, 1) labels -> (R, C) masses of 1; a label outside [0, C) has no mass."""
+    xp = array_namespace(labels)
+    return xp.astype(labels == xp.arange(classes, dtype=labels.dtype)[None, :], xp.float64)
+
+
+def picked(x: Array, hit: Array) -> Array:
+    """(R, C), one-hot (R, C) -> (R, 1): the number at the hit; 0 where the row has none."""
+    xp = array_namespace(x)
+    return xp.sum(xp.where(hit > 0, x, xp.zeros_like(x)), axis=1, keepdims=True)
+
+
+def poison(out: Array, touched: Sequence[Array]) -> Array:
+    """NaN wherever one of the arrays is NaN: a NaN that comes in must come out."""
+    xp = array_namespace(out, *touched)
+    for array in touched:
+        out = xp.where(xp.isnan(array), xp.asarray(float("nan"), dtype=xp.float64), out)
+    return out

@@ -1,0 +1,204 @@
+"""Numba kernels for the CPU: loops over blocks of doubles, and no mathematics of any loss.
+
+A block is small enough to stay in cache and belongs to one thread. What a block computes depends
+on nothing but its numbers, and sums are compensated and combined in the order of the blocks: the
+results do not depend on the number of threads or on the memory layout of the input.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from inspect import signature
+from typing import Any
+
+import numba
+import numpy as np
+from numba.extending import overload
+from numpy.typing import NDArray
+
+from refloss.formula import softmax as row
+from refloss.formula.compiled import compile_formula
+from refloss.formula.elementary import two_sum
+
+Floats = NDArray[np.float64]
+Formula = Callable[..., Any]
+
+LANES = 8
+
+_kernel = numba.njit(error_model="numpy", nogil=True)
+
+
+def _numbers_at(arrays: Any, i: int) -> Any:
+    raise TypeError("compiled code only")
+
+
+@overload(_numbers_at, inline="always")
+def _overload_numbers_at(arrays: Any, i: int) -> Any:
+    if len(arrays) == 1:
+        return lambda arrays, i: (arrays[0][i],)
+    return lambda arrays, i: (arrays[0][i], *_numbers_at(arrays[1:], i))
+
+
+@cache
+def _map_kernel(formula: Formula) -> Formula:
+    compiled = compile_formula(formula)
+
+    def loop(arrays: Any, scalars: Any, out: Floats) -> None:
+        for i in range(out.size):
+            out[i] = compiled(*(_numbers_at(arrays, i) + scalars))
+
+    loop.__name__ = f"map_{formula.__name__}"
+    return _kernel(loop)
+
+
+def map_formula(formula: Formula, quantities: Mapping[str, Any]) -> Floats:
+    """The formula at every position of the arrays that its parameters name.
+
+    The parameters are the wiring: an array of doubles or a number each, arrays before numbers.
+    Arrays are broadcast against each other.
+    """
+    named = [quantities[name] for name in signature(formula).parameters]
+    arrays = [item for item in named if isinstance(item, np.ndarray)]
+    scalars = tuple(float(item) for item in named[len(arrays) :])
+    shape = np.broadcast_shapes(*(array.shape for array in arrays))
+    out = np.empty(shape)
+    flat = tuple(np.ascontiguousarray(np.broadcast_to(a, shape)).reshape(-1) for a in arrays)
+    _map_kernel(formula)(flat, scalars, out.reshape(-1))
+    return out
+
+
+@_kernel
+def _sum_pair(x: Floats) -> tuple[float, float]:
+    """The sum as a pair (high, low): about twice the digits of a double."""
+    high = np.zeros(LANES)
+    low = np.zeros(LANES)
+    whole = x.size // LANES * LANES
+    for i in range(0, whole, LANES):
+        for j in range(LANES):
+            high[j], lost = two_sum(high[j], x[i + j])
+            low[j] += lost
+    for i in range(whole, x.size):
+        high[0], lost = two_sum(high[0], x[i])
+        low[0] += lost
+    total, rest = 0.0, 0.0
+    for j in range(LANES):
+        total, lost = two_sum(total, high[j])
+        rest += lost + low[j]
+    return total, rest
+
+
+def sum_pair(x: Floats) -> tuple[float, float]:
+    """The sum of all numbers as a pair (high, low)."""
+    high, low = _sum_pair(np.ascontiguousarray(x).reshape(-1))
+    return float(high), float(low)
+
+
+@_kernel
+def _class_sums(x: Floats, out: Floats) -> None:
+    for i in range(x.shape[0]):
+        high, low = _sum_pair(x[i])
+        out[i] = high + low if abs(high) < np.inf else high
+
+
+def class_sum(x: Floats) -> Floats:
+    """(R, C) -> (R, 1): the sum over the classes, rounded once."""
+    out = np.empty((x.shape[0], 1))
+    _class_sums(np.ascontiguousarray(x), out[:, 0])
+    return out
+
+
+@_kernel
+def _others(x: Floats, out: Floats, rest: Floats) -> None:
+    classes = x.shape[1]
+    for i in range(x.shape[0]):
+        top = 0
+        for c in range(1, classes):
+            if abs(x[i, c]) > abs(x[i, top]):
+                top = c
+        for c in range(classes):
+            rest[c] = x[i, c]
+        rest[top] = 0.0
+        high, low = _sum_pair(rest)
+        below = high + low
+        for c in range(classes):
+            out[i, c] = (x[i, top] - x[i, c]) + below
+        out[i, top] = below
+
+
+def others(x: Floats) -> Floats:
+    """(R, C) -> (R, C): the sum over all classes but this one, exact where it is zero."""
+    out = np.empty(x.shape)
+    _others(np.ascontiguousarray(x), out, np.empty(x.shape[1]))
+    return out
+
+
+_gap = compile_formula(row.gap)
+_gap_error = compile_formula(row.gap_error)
+_decay = compile_formula(row.decay)
+_decay_error = compile_formula(row.decay_error)
+_log_mass = compile_formula(row.log_mass)
+_surprise = compile_formula(row.surprise)
+_probability = compile_formula(row.probability)
+_complement = compile_formula(row.complement)
+_complement_error = compile_formula(row.complement_error)
+
+
+@_kernel
+def _softmax(
+    z: Floats, temperature: float, surprise: Floats, p: Floats, q: Floats, q_error: Floats
+) -> None:
+    classes = z.shape[1]
+    is_top = np.zeros(classes)
+    gap = np.empty(classes)
+    gap_error = np.empty(classes)
+    decay = np.empty(classes)
+    decay_error = np.empty(classes)
+    for i in range(z.shape[0]):
+        k = 0
+        for c in range(1, classes):
+            if z[i, c] > z[i, k]:
+                k = c
+        top = z[i, k]
+        is_top[k] = 1.0
+        for c in range(classes):
+            gap[c] = _gap(z[i, c], top, is_top[c], temperature)
+            gap_error[c] = _gap_error(z[i, c], top, is_top[c], temperature)
+            decay[c] = _decay(gap[c], gap_error[c])
+            decay_error[c] = _decay_error(gap[c], gap_error[c])
+        at_top = decay[k]
+        decay[k] = 0.0
+        decay_error[k] = 0.0
+        tail, low = _sum_pair(decay)
+        low += _sum_pair(decay_error)[0]
+        decay[k] = at_top
+        tail, low = two_sum(tail, low)
+        log_mass = _log_mass(tail, low)
+        for c in range(classes):
+            surprise[i, c] = _surprise(gap[c], gap_error[c], log_mass)
+            p[i, c] = _probability(decay[c], tail)
+            q[i, c] = _complement(decay[c], is_top[c], tail)
+            q_error[i, c] = _complement_error(decay[c], decay_error[c], is_top[c], tail, low)
+        is_top[k] = 0.0
+
+
+def softmax(z: Floats, temperature: float = 1.0) -> tuple[Floats, Floats, Floats, Floats]:
+    """(R, C) logits -> -log p, p, 1 - p, and what 1 - p lost to rounding; NaN fills its row."""
+    out = np.empty((4, *z.shape))
+    _softmax(np.ascontiguousarray(z), temperature, *out)
+    return out[0], out[1], out[2], out[3]
+
+
+def onehot(labels: NDArray[np.int64], classes: int) -> Floats:
+    """(R, 1) labels -> (R, C) masses of 1; a label outside [0, C) has no mass."""
+    return (labels == np.arange(classes)).astype(np.float64)
+
+
+def picked(x: Floats, hit: Floats) -> Floats:
+    """(R, C), one-hot (R, C) -> (R, 1): the number at the hit; 0 where the row has none."""
+    return np.sum(x, axis=1, where=hit > 0, keepdims=True)
+
+
+def poison(out: Floats, touched: Sequence[Floats]) -> Floats:
+    """NaN wherever one of the arrays is NaN: a NaN that comes in must come out."""
+    for array in touched:
+        out = np.where(np.isnan(array), np.nan, out)
+    return out
