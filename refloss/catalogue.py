@@ -1,0 +1,80 @@
+"""``refloss list``, ``refloss show`` and ``refloss show-versions``.
+
+All of it is read from the headers of the oracle files, so it needs neither NumPy nor SymPy.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from refloss import oracles
+from refloss._version import __version__
+from refloss.suggestion import suggestion
+
+__all__ = ["list_losses", "show", "show_versions"]
+
+REPORTED = (
+    *("numpy", "numba", "llvmlite", "ml_dtypes", "array-api-compat", "rich"),
+    *("torch", "jax", "jaxlib", "optax", "scikit-learn", "scipy"),
+    *("sympy", "python-flint", "gmpy2"),
+)
+
+
+def list_losses() -> int:
+    """Print every loss and its title."""
+    titles = {loss: str(oracles.header(loss)["title"]) for loss in oracles.names()}
+    width = max(map(len, titles), default=0)
+    for loss, title in titles.items():
+        print(f"{loss:{width}}  {title}")
+    return 0
+
+
+def show(loss: str, *, latex: bool = False) -> int:
+    """Print what a loss is."""
+    if loss not in oracles.names():
+        hint = suggestion(loss, oracles.names())
+        print(f"refloss show: unknown loss {loss!r}; {hint}", file=sys.stderr)
+        return 2
+    print("\n".join(_description(oracles.header(loss), "latex" if latex else "unicode")))
+    return 0
+
+
+def show_versions() -> int:
+    """Print the versions of refloss, Python, and of the packages it may use."""
+    print(f"{'refloss':17}{__version__}")
+    print(f"{'python':17}{platform.python_version()} ({platform.python_implementation()})")
+    print(f"{'platform':17}{platform.platform()}")
+    for package in REPORTED:
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            version = "-"
+        print(f"{package:17}{version}")
+    return 0
+
+
+def _description(header: dict[str, Any], form: str) -> Iterator[str]:
+    title = f"{header['loss']}: {header['title']}"
+    yield title
+    yield "=" * len(title)
+    yield from _formula("Definition", header["definition"], form)
+    for kind in ("gradient", "curvature"):
+        for argument, formula in header.get(kind, {}).items():
+            yield from _formula(f"{kind.capitalize()} with respect to {argument}", formula, form)
+    yield from ("", "Sources", *(f"  {source}" for source in header["source"]))
+    for kind in ("conventions", "regions"):
+        if header.get(kind):
+            yield from ("", kind.capitalize())
+            width = max(map(len, header[kind]))
+            for name, sentence in header[kind].items():
+                yield f"  {name:{width}}  {sentence}"
+
+
+def _formula(title: str, formula: dict[str, str], form: str) -> Iterator[str]:
+    yield ""
+    yield title
+    yield from (f"  {line}".rstrip() for line in formula[form].splitlines())
