@@ -9,8 +9,8 @@ the bounds with ball arithmetic. What rounding adds on top is measured by the te
 * ``log``: x = 2^k m with m in [sqrt(1/2), sqrt(2)), then the series of 2 atanh(s) with
   s = (m - 1) / (m + 1), |s| <= 0.172, to s^23; the remainder is below 2^-60 of log m.
 
-References: W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980 (the two-part
-ln 2); T. J. Dekker, Numerische Mathematik 18, 1971 (sums kept as pairs).
+References: W. J. Cody and W. Waite, Software Manual for the Elementary Functions, 1980 (the
+two-part ln 2); T. J. Dekker, Numerische Mathematik 18, 1971 (sums kept as pairs).
 """
 
 import math

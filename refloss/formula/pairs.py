@@ -10,7 +10,9 @@ from typing import Any
 from refloss.formula.words import INFINITY, absolute, power, product_error, quotient, where
 
 
-def ratio_error(numerator: Any, numerator_lost: Any, denominator: Any, denominator_lost: Any) -> Any:
+def ratio_error(
+    numerator: Any, numerator_lost: Any, denominator: Any, denominator_lost: Any
+) -> Any:
     """What ``numerator / denominator`` lost, with what its two parts had lost before."""
     rounded = numerator / denominator
     rest = (numerator - rounded * denominator) - product_error(rounded, denominator)

@@ -54,7 +54,7 @@ def _read(
             namespace[name] = meaning.get(name, found)
         else:
             raise TypeError(
-                f"formula {formula.__qualname__}: {name!r} is neither a word, a formula nor a number"
+                f"formula {formula.__qualname__}: {name!r} is no word, no formula and no number"
             )
     bound = types.FunctionType(formula.__code__, namespace, formula.__name__)
     bound.__qualname__ = formula.__qualname__

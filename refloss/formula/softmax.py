@@ -57,9 +57,7 @@ def complement(decay: Any, is_top: Any, tail: Any) -> Any:
     return where(is_top > 0, tail, (1 - decay) + tail) / (1 + tail)
 
 
-def complement_error(
-    decay: Any, decay_error: Any, is_top: Any, tail: Any, tail_error: Any
-) -> Any:
+def complement_error(decay: Any, decay_error: Any, is_top: Any, tail: Any, tail_error: Any) -> Any:
     """What ``complement`` lost to rounding."""
     below = 1 - decay
     numerator = where(is_top > 0, tail, below + tail)

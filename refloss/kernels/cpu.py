@@ -31,11 +31,18 @@ def _numbers_at(arrays: Any, i: int) -> Any:
     raise TypeError("compiled code only")
 
 
-@overload(_numbers_at, inline="always")
+@overload(_numbers_at, inline="always", strict=False)
 def _overload_numbers_at(arrays: Any, i: int) -> Any:
     if len(arrays) == 1:
         return lambda arrays, i: (arrays[0][i],)
     return lambda arrays, i: (arrays[0][i], *_numbers_at(arrays[1:], i))
+
+
+def _frozen(x: Floats) -> Floats:
+    """A contiguous array that is not written to: one type, so that kernels compile once."""
+    contiguous = np.ascontiguousarray(x).view()
+    contiguous.flags.writeable = False
+    return contiguous
 
 
 @cache
@@ -61,7 +68,7 @@ def map_formula(formula: Formula, quantities: Mapping[str, Any]) -> Floats:
     scalars = tuple(float(item) for item in named[len(arrays) :])
     shape = np.broadcast_shapes(*(array.shape for array in arrays))
     out = np.empty(shape)
-    flat = tuple(np.ascontiguousarray(np.broadcast_to(a, shape)).reshape(-1) for a in arrays)
+    flat = tuple(_frozen(np.broadcast_to(array, shape)).reshape(-1) for array in arrays)
     _map_kernel(formula)(flat, scalars, out.reshape(-1))
     return out
 
@@ -88,7 +95,7 @@ def _sum_pair(x: Floats) -> tuple[float, float]:
 
 def sum_pair(x: Floats) -> tuple[float, float]:
     """The sum of all numbers as a pair (high, low)."""
-    high, low = _sum_pair(np.ascontiguousarray(x).reshape(-1))
+    high, low = _sum_pair(_frozen(x).reshape(-1))
     return float(high), float(low)
 
 
@@ -102,7 +109,7 @@ def _class_sums(x: Floats, out: Floats) -> None:
 def class_sum(x: Floats) -> Floats:
     """(R, C) -> (R, 1): the sum over the classes, rounded once."""
     out = np.empty((x.shape[0], 1))
-    _class_sums(np.ascontiguousarray(x), out[:, 0])
+    _class_sums(_frozen(x), out[:, 0])
     return out
 
 
@@ -127,7 +134,7 @@ def _others(x: Floats, out: Floats, rest: Floats) -> None:
 def others(x: Floats) -> Floats:
     """(R, C) -> (R, C): the sum over all classes but this one, exact where it is zero."""
     out = np.empty(x.shape)
-    _others(np.ascontiguousarray(x), out, np.empty(x.shape[1]))
+    _others(_frozen(x), out, np.empty(x.shape[1]))
     return out
 
 
@@ -183,7 +190,7 @@ def _softmax(
 def softmax(z: Floats, temperature: float = 1.0) -> tuple[Floats, Floats, Floats, Floats]:
     """(R, C) logits -> -log p, p, 1 - p, and what 1 - p lost to rounding; NaN fills its row."""
     out = np.empty((4, *z.shape))
-    _softmax(np.ascontiguousarray(z), temperature, *out)
+    _softmax(_frozen(z), temperature, *out)
     return out[0], out[1], out[2], out[3]
 
 

@@ -1,0 +1,247 @@
+"""Checking what the caller passes: the one place that refuses.
+
+Every error names the argument, says what was expected and shows what came, and is raised before
+anything is computed or written.
+"""
+
+import math
+import operator
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from array_api_compat import array_namespace, is_array_api_obj
+
+Array = Any
+
+FLOATING = ("float16", "bfloat16", "float32", "float64")
+
+
+def dtype_name(array: Array) -> str:
+    """The dtype's plain name: ``float32`` for NumPy's, PyTorch's and others' alike."""
+    return str(array.dtype).rpartition(".")[2]
+
+
+def as_array(name: str, x: Any) -> Array:
+    """The argument as an array: arrays of any library as they are, lists and numbers as NumPy's."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a masked array")
+    if isinstance(x, np.ndarray):
+        return np.asarray(x)
+    if is_array_api_obj(x):
+        return x
+    if isinstance(x, list | tuple | int | float | np.generic):
+        try:
+            array = np.asarray(x)
+        except ValueError:
+            raise ValueError(f"{name}: expected rows of equal length, got a ragged list") from None
+        if array.size == 0 and not isinstance(x, np.generic):
+            return array.astype(np.float64)
+        return array
+    raise TypeError(f"{name}: expected an array of numbers, got {type(x).__name__}")
+
+
+def native(array: Array) -> Array:
+    """The dtype in which results are given: NumPy's with the machine's byte order."""
+    return array.dtype.newbyteorder("=") if isinstance(array, np.ndarray) else array.dtype
+
+
+def floating(name: str, x: Any) -> Array:
+    """An array in one of the supported floating-point formats."""
+    array = as_array(name, x)
+    kind = native(array).name if isinstance(array, np.ndarray) else dtype_name(array)
+    if kind not in FLOATING:
+        raise TypeError(f"{name}: expected one of {', '.join(FLOATING)}, got {array.dtype}")
+    return array
+
+
+def floating_like(name: str, x: Any, model: Array, model_name: str = "input") -> Array:
+    """A floating array with the shape and dtype of another argument; lists take its dtype."""
+    array = floating(name, x)
+    if isinstance(x, list | tuple | float) and isinstance(model, np.ndarray):
+        array = array.astype(native(model))
+    same_library(name, array, model, model_name)
+    if dtype_name(array) != dtype_name(model) and native(array) != native(model):
+        raise TypeError(
+            f"{name}: expected dtype {native(model)} like {model_name}, got {array.dtype}"
+        )
+    if tuple(array.shape) != tuple(model.shape):
+        raise ValueError(
+            f"{name}: expected the shape of {model_name}, {tuple(model.shape)}, "
+            f"got {tuple(array.shape)}"
+        )
+    return array
+
+
+def same_library(name: str, array: Array, model: Array, model_name: str) -> None:
+    """Arrays of two libraries in one call are a mistake."""
+    if namespace(array) is not namespace(model):
+        raise TypeError(
+            f"{name}: expected {type(model).__name__} like {model_name}, got {type(array).__name__}"
+        )
+
+
+def namespace(array: Array) -> ModuleType:
+    """The array API namespace that the array belongs to."""
+    found: ModuleType = array_namespace(array)
+    return found
+
+
+def is_integer(array: Array) -> bool:
+    """Whether the array holds whole numbers (booleans do not count)."""
+    xp = namespace(array)
+    return bool(xp.isdtype(array.dtype, "integral")) if dtype_name(array) in _STANDARD else False
+
+
+_STANDARD = {
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    "bool",
+    "float16",
+    "float32",
+    "float64",
+}
+
+
+def one_of(name: str, x: Any, choices: Sequence[str]) -> str:
+    """One of a few words."""
+    if x not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {x!r}")
+    return str(x)
+
+
+def number(
+    name: str,
+    x: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
+) -> float:
+    """A real number within bounds."""
+    if isinstance(x, bool | np.bool_ | str) or np.ndim(x) != 0:
+        raise TypeError(f"{name}: expected a number, got {x!r}")
+    try:
+        value = float(x)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {x!r}") from None
+    if not (low < value if open_low else low <= value) or not value <= high:
+        bracket = "(" if open_low else "["
+        close = ")" if high == math.inf else "]"
+        raise ValueError(f"{name}: expected a number in {bracket}{low}, {high}{close}, got {x!r}")
+    return value
+
+
+def integer(name: str, x: Any) -> int:
+    """A whole number."""
+    if isinstance(x, bool | np.bool_):
+        raise TypeError(f"{name}: expected an integer, got {x!r}")
+    try:
+        return operator.index(x)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {x!r}") from None
+
+
+def class_weights(weight: Any, classes: int, model: Array) -> Array | None:
+    """One non-negative weight a class; any floating dtype, since it is never differentiated."""
+    if weight is None:
+        return None
+    array = floating("weight", weight)
+    same_library("weight", array, model, "input")
+    if tuple(array.shape) != (classes,):
+        raise ValueError(
+            f"weight: expected one weight a class, shape ({classes},), got {tuple(array.shape)}"
+        )
+    non_negative("weight", array)
+    return array
+
+
+def broadcast_weights(name: str, weight: Any, model: Array) -> Array | None:
+    """Non-negative weights that broadcast to the input."""
+    if weight is None:
+        return None
+    array = floating(name, weight)
+    same_library(name, array, model, "input")
+    try:
+        fits = np.broadcast_shapes(tuple(array.shape), tuple(model.shape)) == tuple(model.shape)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name}: expected a shape that broadcasts to that of input, {tuple(model.shape)}, "
+            f"got {tuple(array.shape)}"
+        )
+    non_negative(name, array)
+    return array
+
+
+def non_negative(name: str, array: Array, expectation: str = "expected weights >= 0") -> None:
+    """No entry below zero; NaN passes, and comes out again in what it touches."""
+    _refuse_first(name, array, array < 0, expectation)
+
+
+def probabilities(name: str, array: Array) -> None:
+    """Every entry in [0, 1]; NaN passes."""
+    _refuse_first(name, array, (array < 0) | (array > 1), "expected numbers in [0, 1]")
+
+
+def class_indices(labels: Array, classes: int, ignore_index: int | None = None) -> None:
+    """Every label a class, or the one to ignore."""
+    bad = (labels < 0) | (labels >= classes)
+    expectation = f"expected class indices in [0, {classes})"
+    if ignore_index is not None:
+        bad = bad & (labels != ignore_index)
+        expectation += f" or ignore_index ({ignore_index})"
+    _refuse_first("target", labels, bad, expectation)
+
+
+def labels(name: str, x: Any, model: Array) -> Array:
+    """Class indices: whole numbers in an array of the input's library."""
+    array = as_array(name, x)
+    same_library(name, array, model, "input")
+    if isinstance(x, list | tuple) and array.size == 0:
+        array = array.astype(np.int64)
+    if not is_integer(array):
+        raise TypeError(f"{name}: expected class indices of an integer dtype, got {array.dtype}")
+    return array
+
+
+def classes_or_masses(
+    target: Any, model: Array, ignore_index: int
+) -> tuple[dict[str, Array], Array | None]:
+    """The differentiable arguments and the labels, by what kind of target came."""
+    array = as_array("target", target)
+    if is_integer(array) or (isinstance(target, list | tuple) and array.size == 0):
+        return {"input": model}, labels("target", target, model)
+    masses = floating_like("target", target, model)
+    if ignore_index >= 0:
+        raise ValueError(
+            f"ignore_index: expected none with class probabilities, got {ignore_index}"
+        )
+    return {"input": model, "target": masses}, None
+
+
+def floating_dtype(dtype: Any, model: Array) -> Any:
+    """A supported floating dtype of the array's library."""
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
+    name = name.rpartition(".")[2]
+    if name not in FLOATING:
+        raise TypeError(f"dtype: expected one of {', '.join(FLOATING)}, got {dtype!r}")
+    if isinstance(model, np.ndarray):
+        return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+    return getattr(namespace(model), name)
+
+
+def _refuse_first(name: str, array: Array, bad: Array, expectation: str) -> None:
+    xp = namespace(array)
+    if not bool(xp.any(bad)):
+        return
+    flat = int(xp.argmax(xp.reshape(xp.astype(bad, xp.int8), (-1,))))
+    index = tuple(int(i) for i in np.unravel_index(flat, tuple(array.shape)))
+    raise ValueError(f"{name}: {expectation}, got {array[index]} at index {index}")
+
+
+def is_bfloat16(dtype: Any) -> bool:
+    """Whether the dtype is NumPy's bfloat16 extension type."""
+    return isinstance(dtype, np.dtype) and dtype == ml_dtypes.bfloat16

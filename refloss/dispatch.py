@@ -1,0 +1,203 @@
+"""From the caller's arguments to a plan: array type to kernels, shapes to a layout.
+
+`elementwise` and `rowwise` check what every loss of that shape has in common; what is particular
+to one loss is checked in its own file.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from math import prod
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from refloss import arguments
+from refloss.evaluation import Formulas, Plan
+
+Array = Any
+Formula = Callable[..., Any]
+
+REDUCTIONS = ("none", "mean", "sum")
+WITH_BATCHMEAN = (*REDUCTIONS, "batchmean")
+MAX_AXES = 7
+
+
+def kernels_for(model: Array, backend: str | None) -> ModuleType:
+    """The kernels that run a call: Numba for NumPy arrays, the array path for all others."""
+    if backend is not None:
+        arguments.one_of("backend", backend, ("numba", "array"))
+    numpy_array = isinstance(model, np.ndarray)
+    if backend == "numba" and not numpy_array:
+        raise TypeError(
+            f"input: backend='numba' expected a NumPy array, got {type(model).__name__}; "
+            "backend='array' takes it"
+        )
+    name = "cpu" if numpy_array and backend != "array" else "arrays"
+    if name == "arrays":
+        _can_compute(model)
+    return import_module(f"refloss.kernels.{name}")
+
+
+def _can_compute(model: Array) -> None:
+    xp = arguments.namespace(model)
+    try:
+        probe = xp.astype(model[:0] if model.ndim else xp.reshape(model, (1,)), xp.float64)
+    except Exception as problem:
+        raise TypeError(
+            f"input: the array path computes in float64, which {type(model).__name__} refused: "
+            f"{problem}"
+        ) from problem
+    if arguments.dtype_name(probe) != "float64":
+        raise TypeError(
+            f"input: the array path computes in float64, but {type(model).__name__} made it "
+            f"{probe.dtype} (JAX needs jax_enable_x64)"
+        )
+
+
+def elementwise(
+    formulas: Formulas,
+    variables: Mapping[str, Array],
+    *,
+    reduction: str,
+    reductions: Sequence[str] = REDUCTIONS,
+    weight: Array | None = None,
+    mean_over_weights: bool = False,
+    constants: Mapping[str, Array | float] | None = None,
+    parameters: Mapping[str, float] | None = None,
+    fixed: Sequence[str] = (),
+    backend: str | None = None,
+) -> Plan:
+    """The plan of a loss that treats every element alone.
+
+    Parameters
+    ----------
+    variables : the differentiable arguments, checked, of one shape; the first is the model
+    reduction, reductions : the one asked for and the ones there are
+    weight : weights of the elements, checked
+    mean_over_weights : whether a weighted mean divides by the sum of the weights
+    constants : further arrays (or numbers, which count for every element) that formulas name
+    parameters : numbers that formulas name
+    fixed : variables that cannot be differentiated in this call
+    """
+    model = next(iter(variables.values()))
+    arguments.one_of("reduction", reduction, reductions)
+    shape = tuple(model.shape)
+    arrays: dict[str, Array] = dict(variables)
+    xp = arguments.namespace(model)
+    for name, constant in (constants or {}).items():
+        is_number = isinstance(constant, float)
+        arrays[name] = xp.full((1,) * len(shape), constant) if is_number else constant
+    denominator = 1.0
+    if reduction == "mean":
+        denominator = float(prod(shape))
+        if mean_over_weights and weight is not None:
+            denominator = _sum(weight, shape)
+    elif reduction == "batchmean":
+        denominator = float(shape[0] if shape else 1)
+    return Plan(
+        formulas=formulas,
+        kernels=kernels_for(model, backend),
+        model=model,
+        arrays=arrays,
+        originals={name: array for name, array in variables.items() if name not in fixed},
+        parameters=parameters or {},
+        shape=shape,
+        reduction=reduction,
+        denominator=denominator,
+        weight=weight,
+        touching=tuple(arrays),
+    )
+
+
+def _sum(weight: Array, shape: tuple[int, ...]) -> float:
+    xp = arguments.namespace(weight)
+    return float(xp.sum(xp.broadcast_to(xp.astype(weight, xp.float64), shape)))
+
+
+def class_shape(input: Array) -> tuple[int, int, int]:
+    """(N, C, D) of a class array (C,) or (N, C, d1, ..., dk)."""
+    shape = tuple(input.shape)
+    if not 1 <= len(shape) <= MAX_AXES:
+        raise ValueError(
+            f"input: expected shape (C,) or (N, C, d1, ..., dk) with at most {MAX_AXES} axes, "
+            f"got {shape}"
+        )
+    classes = shape[0] if len(shape) == 1 else shape[1]
+    if classes == 0:
+        raise ValueError(f"input: expected at least one class, got shape {shape}")
+    return (1, classes, 1) if len(shape) == 1 else (shape[0], classes, prod(shape[2:]))
+
+
+def rowwise(
+    formulas: Formulas,
+    variables: Mapping[str, Array],
+    *,
+    reduction: str,
+    reductions: Sequence[str] = REDUCTIONS,
+    labels: Array | None = None,
+    ignore_index: int = -100,
+    weight: Any = None,
+    parameters: Mapping[str, float] | None = None,
+    mass: Formula | None = None,
+    backend: str | None = None,
+) -> Plan:
+    """The plan of a loss with one value for each row of classes.
+
+    Parameters
+    ----------
+    variables : the differentiable class arrays, checked, of one shape; the first is the model
+    labels : class indices, integers, one a row; rows with ``ignore_index`` count for nothing
+    weight : class weights as the caller gave them; with labels a mean divides by the sum of the
+        weights of the rows' classes
+    mass : the formula of the mass that multiplies -log p_c
+    """
+    model = next(iter(variables.values()))
+    arguments.one_of("reduction", reduction, reductions)
+    rows, classes, positions = class_shape(model)
+    shape = tuple(model.shape)
+    value_shape = () if len(shape) == 1 else (shape[0], *shape[2:])
+    xp = arguments.namespace(model)
+    arrays = {
+        name: xp.reshape(array, (rows, classes, positions)) for name, array in variables.items()
+    }
+    weight = arguments.class_weights(weight, classes, model)
+    denominator = float(rows * positions)
+    if labels is not None:
+        if tuple(labels.shape) != value_shape:
+            raise ValueError(
+                f"target: expected class indices of shape {value_shape} for input of shape "
+                f"{shape}, got {tuple(labels.shape)}"
+            )
+        arguments.class_indices(labels, classes, ignore_index)
+        labels = xp.reshape(xp.astype(labels, xp.int64), (rows, positions))
+        kept = labels != ignore_index
+        arrays["labels"] = xp.where(kept, labels, xp.asarray(-1, dtype=xp.int64))
+        arrays["kept"] = kept
+        denominator = _label_weight(arrays["labels"], weight, classes)
+    if reduction == "batchmean":
+        denominator = float(rows)
+    return Plan(
+        formulas=formulas,
+        kernels=kernels_for(model, backend),
+        model=model,
+        arrays=arrays,
+        originals=variables,
+        parameters={"classes": float(classes), **(parameters or {})},
+        shape=value_shape,
+        reduction=reduction,
+        denominator=denominator if reduction in ("mean", "batchmean") else 1.0,
+        weight=weight,
+        row_shape=(rows, positions),
+        classes=classes,
+        mass=mass,
+    )
+
+
+def _label_weight(labels: Array, weight: Array | None, classes: int) -> float:
+    xp = arguments.namespace(labels)
+    if weight is None:
+        return float(xp.sum(xp.astype(labels >= 0, xp.int64)))
+    counts = [int(xp.sum(xp.astype(labels == c, xp.int64))) for c in range(classes)]
+    weights = [float(weight[c]) for c in range(classes)]
+    return float(np.dot(counts, weights)) if counts else 0.0

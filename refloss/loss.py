@@ -1,0 +1,121 @@
+"""A loss as a callable: its value, gradient and curvature from one checked call."""
+
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from inspect import signature
+from typing import Any, Generic, ParamSpec
+
+from refloss.evaluation import Plan, Wanted, evaluate
+
+Array = Any
+P = ParamSpec("P")
+
+
+class Loss(Generic[P]):
+    """A loss function with its derivatives.
+
+    Called, it returns the value. Every method takes the same arguments as the loss itself, and
+    ``wrt`` names the arguments to differentiate with respect to: one name gives one array, several
+    give a tuple in that order.
+    """
+
+    __name__: str
+    __doc__: str | None
+
+    def __init__(self, plan: Callable[P, Plan]) -> None:
+        update_wrapper(self, plan)
+        self._plan = plan
+        self.__signature__ = signature(plan).replace(return_annotation=Array)
+
+    def __repr__(self) -> str:
+        return f"<loss refloss.{self.__name__}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Array:
+        return evaluate(self._plan(*args, **kwargs), Wanted(value=True)).value
+
+    def value_and_grad(
+        self,
+        *args: Any,
+        wrt: str | Sequence[str] | None = None,
+        grad_output: Array | None = None,
+        **kwargs: Any,
+    ) -> tuple[Array, Any]:
+        """The value and its gradient, from one pass.
+
+        Parameters
+        ----------
+        wrt : str or sequence of str, optional
+            Arguments to differentiate with respect to; the first differentiable one by default.
+        grad_output : array, optional
+            Upstream gradient, in the shape of the value; ones by default.
+        """
+        plan = self._plan(*args, **kwargs)
+        names = self._names(plan, wrt, plan.formulas.gradient, "differentiated")
+        wanted = Wanted(value=True, gradient=names)
+        answer = evaluate(plan, wanted, self._upstream(plan, grad_output))
+        return answer.value, _as_asked(answer.gradient, wrt)
+
+    def grad(
+        self,
+        *args: Any,
+        wrt: str | Sequence[str] | None = None,
+        grad_output: Array | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The gradient alone; parameters as in ``value_and_grad``."""
+        plan = self._plan(*args, **kwargs)
+        names = self._names(plan, wrt, plan.formulas.gradient, "differentiated")
+        answer = evaluate(plan, Wanted(gradient=names), self._upstream(plan, grad_output))
+        return _as_asked(answer.gradient, wrt)
+
+    def hessian_diag(
+        self, *args: Any, wrt: str | Sequence[str] | None = None, **kwargs: Any
+    ) -> Any:
+        """The diagonal of the Hessian of the (reduced) value, in closed form.
+
+        With ``reduction="none"`` that of the sum of the values: each element's or row's own.
+        """
+        plan = self._plan(*args, **kwargs)
+        names = self._names(plan, wrt, plan.formulas.curvature, "differentiated twice")
+        return _as_asked(evaluate(plan, Wanted(curvature=names)).curvature, wrt)
+
+    def _names(
+        self, plan: Plan, wrt: str | Sequence[str] | None, formulas: Any, verb: str
+    ) -> Sequence[str]:
+        known = [name for name in formulas if name in plan.originals]
+        if not known:
+            raise ValueError(f"wrt: {self.__name__} cannot be {verb} here")
+        if wrt is None:
+            return known[:1]
+        asked = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        for name in asked:
+            if name not in known:
+                raise ValueError(
+                    f"wrt: {self.__name__} can here be {verb} with respect to "
+                    f"{', '.join(map(repr, known))}, got {name!r}"
+                )
+        return asked
+
+    def _upstream(self, plan: Plan, grad_output: Array | None) -> Array | None:
+        from refloss import arguments
+
+        if grad_output is None:
+            return None
+        array = arguments.floating("grad_output", grad_output)
+        shape = plan.shape if plan.reduction == "none" else ()
+        if tuple(array.shape) != shape:
+            raise ValueError(
+                f"grad_output: expected the shape of the value, {shape}, got {tuple(array.shape)}"
+            )
+        if plan.row_shape is not None and plan.reduction == "none":
+            return arguments.namespace(array).reshape(array, plan.row_shape)
+        return array
+
+
+def _as_asked(found: Sequence[Array], wrt: str | Sequence[str] | None) -> Any:
+    return found[0] if wrt is None or isinstance(wrt, str) else tuple(found)
+
+
+def loss(plan: Callable[P, Plan]) -> Loss[P]:
+    """Make a loss of the function that checks its arguments and plans the call."""
+    return Loss(plan)

@@ -1,0 +1,1 @@
+"""What each loss is: its working formulas, its domain, and the public function."""
