@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 
 from refloss.accuracy import FORMATS
-from refloss.audit.signatures import defaults, required
-from refloss.audit.arrays import arrays_of
+from refloss.audit.arrays import arrays_of, code
 from refloss.audit.calls import Call, UnsupportedError, scalar
 from refloss.audit.cases import Case, cases
+from refloss.audit.signatures import defaults, required
 from refloss.audit.targets import Target, TargetError
 
 __all__ = ["find", "kind_of", "target"]
@@ -133,7 +133,8 @@ class _Adapter:
     kind: str
     # What it returns: "value", or a tuple whose second and third entries are arrays or dicts.
     returns: tuple[Any, ...] = ()
-    # The reduction it does when it has no argument for it.
+    # The reduction it does when it has no argument for it; None if that cannot be told, because
+    # every call raises: then each case that raises is one to report.
     reduction: str | None = None
 
     def __call__(self, case: Case) -> Call:
@@ -158,7 +159,7 @@ class _Adapter:
         for name, default in defaults(self.loss).items():
             value = given.get(name, default)
             if name == "reduction" and not self.takes(name):
-                if value != self.reduction:
+                if self.reduction is not None and value != self.reduction:
                     raise UnsupportedError(f"its reduction is {self.reduction}")
             elif name in case.arrays:
                 if not self.takes(name):
@@ -196,7 +197,7 @@ class _Adapter:
             return adapter
         return adapter
 
-    def _own_reduction(self, namespace: dict[str, Any]) -> str:
+    def _own_reduction(self, namespace: dict[str, Any]) -> str | None:
         default = str(defaults(self.loss)["reduction"])
         for case in cases(self.loss, "float64"):
             if case.options.get("reduction") != "none" or case.answers["value"].shape == ():
@@ -208,10 +209,10 @@ class _Adapter:
                 continue
             value = result[0] if isinstance(result, tuple) else result
             return default if np.ndim(value) == 0 else "none"
-        return default
+        return None
 
     def _evaluate(self, written: str, case: Case, namespace: dict[str, Any]) -> Any:
         library = arrays_of(self.kind)
         made = {name: library.make(array) for name, array in case.arrays.items()}
         with np.errstate(all="ignore"):
-            return eval(written, {**namespace, **made})
+            return eval(code(written), {**namespace, **made})

@@ -157,9 +157,10 @@ def _short(ulp: float) -> str:
 
 def _lines(finding: Finding) -> Iterable[str]:
     times = f" ({finding.cases} cases)" if finding.cases > 1 else ""
+    kind = "" if finding.kind == finding.grade.label else f": {finding.kind}"
     error = "" if finding.ulp is None else f", {_short(finding.ulp)} ulp"
     yield (
         f"{finding.grade.label}: {finding.loss} {finding.dtype}, {finding.component}, "
-        f"{finding.region}: {finding.kind}{error}{times}"
+        f"{finding.region}{kind}{error}{times}"
     )
     yield f"    {finding.line}"

@@ -26,7 +26,7 @@ def line(
     if any(literal.startswith("inputs(") or "(inputs(" in literal for literal in literals.values()):
         imports["from refloss.oracles import inputs"] = None
     at = f"[{', '.join(map(str, index))}]" if index else ""
-    shown = target.library.show(call, component, at, literals)
+    shown = target.library.show(call, component, at, literals, case.size)
     return "; ".join(imports) + "; " + shown.replace("{true}", f"true: {true}")
 
 

@@ -57,8 +57,13 @@ class Arrays(ABC):
         """Evaluate a call, given its arrays by name and the functions it may name."""
 
     @abstractmethod
-    def show(self, call: Call, component: str, index: str, literals: Mapping[str, str]) -> str:
-        """Statements that print one entry of one component, and beside it the text ``{true}``."""
+    def show(
+        self, call: Call, component: str, index: str, literals: Mapping[str, str], size: int
+    ) -> str:
+        """Statements that print one entry of one component, and beside it the text ``{true}``.
+
+        ``size`` is how many numbers the arrays have together.
+        """
 
 
 @cache

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from refloss.audit.arrays import Arrays, Results, code, dtype_name, expressions
 from refloss.audit.calls import Call
 
+# XLA folds constants of any size while it compiles, which takes seconds for a large gradient.
+LARGEST_COMPILED = 2**16
+
 
 class Jax(Arrays):
     """JAX."""
@@ -25,6 +28,7 @@ class Jax(Arrays):
 
     def __init__(self) -> None:
         self._compiled: dict[Any, Callable[..., dict[str, Any]]] = {}
+        # Calls that cannot be compiled, since they look at values.
         self._eager: set[str] = set()
 
     def make(self, array: NDArray[Any]) -> Any:
@@ -47,7 +51,8 @@ class Jax(Arrays):
             # The closure keeps the namespace alive, and with it the meaning of its id.
             self._compiled[key] = jax.jit(_answers(call, names, namespace))
         function = self._compiled[key]
-        if call.value in self._eager:
+        size = sum(array.size for array in arrays.values())
+        if call.value in self._eager or size > LARGEST_COMPILED:
             function = _answers(call, names, namespace)
         try:
             found = function(*arrays.values())
@@ -77,13 +82,16 @@ class Jax(Arrays):
             for name, result in found.items()
         }
 
-    def show(self, call: Call, component: str, index: str, literals: Mapping[str, str]) -> str:
+    def show(
+        self, call: Call, component: str, index: str, literals: Mapping[str, str], size: int
+    ) -> str:
         direct = expressions(call).get(component)
         function = f"lambda {', '.join(literals)}: {direct or f'({call.value}).sum()'}"
         if direct is None:
             position = list(literals).index(component.removeprefix("gradient."))
             function = f"jax.grad({function}, argnums={position})"
-        function = f"({function})" if call.value in self._eager else f"jax.jit({function})"
+        eager = call.value in self._eager or size > LARGEST_COMPILED
+        function = f"({function})" if eager else f"jax.jit({function})"
         return f'print({function}({", ".join(literals.values())}){index}.item(), "{{true}}")'
 
 

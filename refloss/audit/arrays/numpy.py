@@ -42,9 +42,11 @@ class NumPy(Arrays):
                     break
         return results
 
-    def show(self, call: Call, component: str, index: str, literals: Mapping[str, str]) -> str:
+    def show(
+        self, call: Call, component: str, index: str, literals: Mapping[str, str], size: int
+    ) -> str:
         expression = expressions(call)[component]
-        return spelled(f"print(float({expression}{index}), '{{true}}')", literals)
+        return spelled(f"print(float(({expression}){index}), '{{true}}')", literals)
 
 
 ARRAYS = NumPy()

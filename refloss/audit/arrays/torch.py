@@ -68,10 +68,12 @@ class Torch(Arrays):
             for (name, leaf), gradient in zip(leaves.items(), found, strict=True)
         }
 
-    def show(self, call: Call, component: str, index: str, literals: Mapping[str, str]) -> str:
+    def show(
+        self, call: Call, component: str, index: str, literals: Mapping[str, str], size: int
+    ) -> str:
         direct = expressions(call).get(component)
         if direct is not None:
-            return spelled(f"print({direct}{index}.item(), '{{true}}')", literals)
+            return spelled(f"print(({direct}){index}.item(), '{{true}}')", literals)
         name = component.removeprefix("gradient.")
         leaf = f"{literals[name]}.requires_grad_()"
         return spelled(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from refloss.audit.signatures import required
 from refloss.audit.calls import Call, call
 from refloss.audit.cases import Case
+from refloss.audit.signatures import required
 
 REQUIRES = ("refloss",)
 DISTRIBUTION = "refloss"
