@@ -104,6 +104,11 @@ class Case:
     flags: tuple[str, ...] = ()
     at: tuple[int, ...] | None = None
 
+    @property
+    def large(self) -> bool:
+        """Whether an input is given by recipe."""
+        return any(array.recipe for array in self.inputs.values())
+
     def dtypes(self) -> list[str]:
         """The formats that hold every floating array of the case exactly."""
         floats = [a for a in self.inputs.values() if not a.index]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flint import fmpq
+from sympy import Expr, Piecewise
 
 from derivations.case import Answered, Answers, Case
 from derivations.enclose import ONE, Number
 from derivations.entry import NAN, Entry
 from derivations.reduction import count, exact_sum, picked_weight
-from derivations.statement import Statement
+from derivations.statement import Statement, Terms, arms
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def empty_mean_zero(denominator: Callable[..., Number | float]) -> dict[str, Con
             "The mean over nothing (no rows, all rows ignored, all weights zero) is 0, not NaN "
             "(Keras, optax, Liger, torch before 1.11).",
             denominator=zero_when_empty(denominator),
-            applies=is_mean,
+            applies=lambda case: is_mean(case) and not case.large,
         )
     }
 
@@ -85,12 +87,12 @@ ROWS = {
         "A weighted mean divides by the number of rows that are not ignored, not by the sum of the "
         "weights of their labels (Keras' default).",
         denominator=kept_rows,
-        applies=is_mean,
+        applies=lambda case: is_mean(case) and "weight" in case.inputs,
     ),
     "mean-over-rows": Convention(
         "The mean divides by the number of all rows, also of those that are ignored.",
         denominator=all_rows,
-        applies=is_mean,
+        applies=lambda case: is_mean(case) and not case.large,
     ),
 }
 
@@ -142,6 +144,37 @@ def over_weight_sum(
     if weights is None or not is_mean(case):
         return count(case, shape, weights)
     return exact_sum(weights)
+
+
+MEAN_OVER_COUNT = {
+    "mean-over-count": Convention(
+        "A weighted mean divides by the number of elements, not by the sum of the weights.",
+        denominator=count,
+        applies=lambda case: is_mean(case) and "weight" in case.inputs,
+    )
+}
+
+
+@functools.cache
+def scaled(statement: Statement, factor: Expr) -> Statement:
+    """The same loss times a constant."""
+
+    def times(terms: Terms) -> Terms:
+        return tuple(_times(term, factor) for term in terms)
+
+    return replace(
+        statement,
+        textbook=_times(statement.textbook, factor),
+        terms=times(statement.terms),
+        gradient={name: times(terms) for name, terms in statement.gradient.items()},
+        curvature={name: times(terms) for name, terms in statement.curvature.items()},
+    )
+
+
+def _times(expression: Expr, factor: Expr) -> Expr:
+    if isinstance(expression, Piecewise):
+        return arms(*((value * factor, where) for value, where in expression.args))
+    return expression * factor
 
 
 ELEMENTS = {

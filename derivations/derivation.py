@@ -14,7 +14,21 @@ from derivations.statement import Statement
 
 LOSSES = (
     "cross_entropy",
+    "nll_loss",
+    "cross_entropy_with_probs",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy",
+    "sigmoid_focal_loss",
+    "softmax_focal_loss",
+    "smooth_labels",
+    "mse_loss",
+    "l1_loss",
     "huber_loss",
+    "smooth_l1_loss",
+    "kl_div",
+    "gaussian_kl",
+    "distillation_loss",
+    "class_balanced_weights",
 )
 
 

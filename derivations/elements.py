@@ -12,7 +12,7 @@ import sympy
 from flint import ctx
 from sympy import Expr, Piecewise, Symbol
 
-from derivations.case import Answers, Case
+from derivations.case import Answers, Array, Case
 from derivations.enclose import ONE, Number, Singular, compiled, rational
 from derivations.entry import NAN, Entry, from_limits, from_terms, sorted_pair
 from derivations.limits import limit_at
@@ -27,7 +27,7 @@ def answer(
     statement: Statement, case: Case, denominator: Denominator
 ) -> dict[str, dict[str, Answers]]:
     """Value, gradient and curvature of a case; derivatives only at ``case.at``."""
-    shape = case.inputs["input" if "input" in case.inputs else "mu"].shape
+    shape = case.inputs[next(iter(statement.arguments))].shape
     points = _points(statement, case, shape)
     weights = case.inputs["weight"].broadcast(shape) if "weight" in case.inputs else None
     factors = [1.0] * len(points) if weights is None else list(weights)
@@ -63,7 +63,8 @@ def answer(
 
 def _points(statement: Statement, case: Case, shape: tuple[int, ...]) -> list[Point]:
     scalars = [float(case.options[name] or 0.0) for name in statement.options]
-    columns = [case.inputs[name].broadcast(shape) for name in statement.arguments]
+    ones = Array((), (1.0,))  # an argument that is not given is a weight of one
+    columns = [case.inputs.get(name, ones).broadcast(shape) for name in statement.arguments]
     rest = tuple(scalars)
     return [(*point, *rest) for point in zip(*columns, strict=True)]
 

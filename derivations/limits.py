@@ -14,18 +14,16 @@ import math
 from collections.abc import Iterator, Mapping
 
 import sympy
-from sympy import Expr, Piecewise, Rational, S, Symbol, limit, nan, oo
+from sympy import Expr, Piecewise, Rational, S, Symbol, exp, limit, log, nan, oo
 
 M = Symbol("M", positive=True)
 
 
-def _rates(count: int) -> Iterator[tuple[Expr, ...]]:
-    yield (M,) * count
+def _rates(count: int) -> Iterator[tuple[int, ...]]:
+    yield (1,) * count
     if count > 1:
-        yield tuple(n * M for n in range(1, count + 1))
-        yield tuple(n * M for n in range(count, 0, -1))
-        yield tuple(M**n for n in range(1, count + 1))
-        yield tuple(M**n for n in range(count, 0, -1))
+        yield tuple(range(1, count + 1))
+        yield tuple(range(count, 0, -1))
 
 
 def _eventually(condition: sympy.Basic) -> bool:
@@ -87,25 +85,30 @@ def limit_at(
         near = {}
     if reduced.has(nan, sympy.zoo):
         return nan
-    results = [_limit(reduced.subs(place)) for place in _places(reduced, moving, near)]
-    first = results[0]
-    if any(not _same(first, other) for other in results[1:]):
-        return nan
-    return first
+    # exponentials become powers of M, and their limits those of rational functions
+    growth = log(M) if reduced.has(exp) else M
+    results = (_limit(reduced.subs(p)) for p in _places(reduced, growth, moving, near))
+    first = next(results)
+    return first if all(_same(first, other) for other in results) else nan
 
 
 def _places(
     expression: Expr,
+    growth: Expr,
     moving: list[tuple[Symbol, int]],
     near: Mapping[Symbol, Expr],
 ) -> Iterator[dict[Symbol, Expr]]:
     outward = [(s, sign) for s, sign in moving if expression.has(s)]
     inward = [(s, x) for s, x in near.items() if expression.has(s)]
-    for rate in _rates(len(outward) + len(inward)):
-        place = {s: sign * r for (s, sign), r in zip(outward, rate, strict=False)}
-        for (s, x), r in zip(inward, rate[len(outward) :], strict=True):
-            place[s] = x + 1 / r if x == 0 else x - 1 / r
-        yield place
+    count = len(outward) + len(inward)
+    for rate in _rates(count):
+        place = {s: sign * n * growth for (s, sign), n in zip(outward, rate, strict=False)}
+        rest = rate[len(outward) :]
+        # slower and faster than whatever else moves
+        gaps = [lambda n: 1 / (n * growth), lambda n: exp(-2 * n * growth)]
+        for gap in gaps if inward and count > 1 else gaps[:1]:
+            near_ = {s: x + gap(n) if x == 0 else x - gap(n) for (s, x), n in zip(inward, rest, strict=True)}
+            yield {**place, **near_}
 
 
 def _same(a: Expr, b: Expr) -> bool:

@@ -135,6 +135,7 @@ def _rows(
     return list(zip(*columns, strict=True))
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def shifted(row: tuple[float, ...]) -> tuple[float, ...]:
     """The row with its largest entry moved to zero, where that is exact and defined."""
     top = max((x for x in row if math.isfinite(x)), default=None)
