@@ -164,9 +164,12 @@ def _recipe(entry: Mapping[str, Any], size: int, dtype: str) -> NDArray[Any]:
     if entry["recipe"] == "eighths":
         eighths = (bits >> np.uint64(57)).astype(np.float64) / 8.0 - 8.0
         return eighths.astype(FORMATS[dtype].dtype)
+    if entry["recipe"] == "sixteenths":
+        sixteenths = (bits >> np.uint64(60)).astype(np.float64) / 16.0 + 1.0 / 32.0
+        return sixteenths.astype(FORMATS[dtype].dtype)
     if entry["recipe"] == "labels":
         return (bits % np.uint64(entry["classes"])).astype(np.int64)
-    raise ValueError(f"unknown recipe {entry['recipe']!r}; known are 'eighths' and 'labels'")
+    raise ValueError(f"unknown recipe {entry['recipe']!r}; known are 'eighths', 'sixteenths' and 'labels'")
 
 
 def _splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
