@@ -169,7 +169,9 @@ def _recipe(entry: Mapping[str, Any], size: int, dtype: str) -> NDArray[Any]:
         return sixteenths.astype(FORMATS[dtype].dtype)
     if entry["recipe"] == "labels":
         return (bits % np.uint64(entry["classes"])).astype(np.int64)
-    raise ValueError(f"unknown recipe {entry['recipe']!r}; known are 'eighths', 'sixteenths' and 'labels'")
+    raise ValueError(
+        f"unknown recipe {entry['recipe']!r}; known are 'eighths', 'sixteenths' and 'labels'"
+    )
 
 
 def _splitmix64(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
