@@ -106,7 +106,6 @@ def elementwise(
         reduction=reduction,
         denominator=denominator,
         weight=weight,
-        touching=tuple(arrays),
     )
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,10 @@ Block = tuple[slice, ...]
 
 BLOCK_NUMBERS = 1 << 14  # doubles in one array of a block: a few such arrays fit the L2 cache
 EVERYTHING = slice(None)
+
+# Quantities that depend on the softmax of a whole row
+OF_INPUT = {"surprise", "p", "q", "hit_surprise", "hit_p", "hit_q", "hit_q_lost", "divergence"}
+OF_TEACHER = {"teacher_surprise", "teacher_p", "divergence"}
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,14 @@ class ElementBlock:
             return np.ascontiguousarray(flat[self.block[0]], dtype=np.float64)
         return xp.astype(xp.reshape(array, (-1,)), xp.float64)
 
-    def finish(self, out: Array) -> Array:
-        """Weight the loss or its derivative, and let every NaN through."""
-        touched = [self[name] for name in self.plan.touching]
+    def run(self, formula: Formula) -> Array:
+        """The formula at every element, weighted; a NaN that it depends on comes out again."""
+        names = signature(formula).parameters
+        touched = [self[name] for name in names if name in self.plan.arrays]
+        if names:
+            out = self.kernels.map_formula(formula, self)
+        else:
+            out = self.kernels.constant(formula(), self.load(self.plan.model))
         if self.plan.weight is not None:
             mass = self.load(self.plan.weight)
             out = self.kernels.map_formula(weighted, {"weight": mass, "x": out})
@@ -77,11 +87,11 @@ class ElementBlock:
 
     def value(self) -> Array:
         """The loss of each element."""
-        return self.finish(self.kernels.map_formula(self.plan.formulas.value, self))
+        return self.run(self.plan.formulas.value)
 
     def derivative(self, formula: Formula) -> Array:
         """A first or second derivative at each element."""
-        return self.finish(self.kernels.map_formula(formula, self))
+        return self.run(formula)
 
     def upstream(self, grad_output: Array) -> Array:
         """The upstream gradient of each element."""
@@ -155,19 +165,23 @@ class RowBlock:
         return self._softmax[2]
 
     @cached_property
-    def _teacher(self) -> Any:
-        logits = self.classes(self.plan.arrays["teacher"])
-        return self.kernels.softmax(logits, self.plan.parameters.get("temperature", 1.0))
+    def teacher(self) -> Array:
+        """The teacher's logits."""
+        return self.classes(self.plan.arrays["teacher"])
+
+    @cached_property
+    def _teacher_softmax(self) -> Any:
+        return self.kernels.softmax(self.teacher, self.plan.parameters.get("temperature", 1.0))
 
     @cached_property
     def teacher_surprise(self) -> Array:
         """-log of the teacher's softmax."""
-        return self._teacher[0]
+        return self._teacher_softmax[0]
 
     @cached_property
     def teacher_p(self) -> Array:
         """The teacher's softmax."""
-        return self._teacher[1]
+        return self._teacher_softmax[1]
 
     @cached_property
     def hit(self) -> Array:
@@ -185,7 +199,7 @@ class RowBlock:
     def weight(self) -> Array:
         """The class weights."""
         if self.plan.weight is None:
-            return self.target * 0 + 1
+            return self.kernels.constant(1, self.target)
         xp = namespace(self.plan.weight)
         weights = xp.astype(self.plan.weight, xp.float64)[None, :]
         return xp.broadcast_to(weights, self.target.shape)
@@ -239,16 +253,39 @@ class RowBlock:
     @cached_property
     def divergence(self) -> Array:
         """The row's own loss, for gradients that contain it."""
-        return self.kernels.class_sum(self.kernels.map_formula(self.plan.formulas.value, self))
+        return self._total()
+
+    def _total(self) -> Array:
+        formula = self.plan.formulas.value
+        total = self.kernels.class_sum(self.kernels.map_formula(formula, self))
+        rows = [self.kernels.nan_rows(array) for array in self._touched(formula)]
+        return self.kernels.poison(total, rows)
+
+    def run(self, formula: Formula) -> Array:
+        """The formula at every class; a NaN that it depends on comes out again.
+
+        A softmax depends on its whole row. The limit of an infinite logit may be NaN too, but that
+        one a mass of zero may silence.
+        """
+        out = self.kernels.map_formula(formula, self)
+        return self.kernels.poison(out, self._touched(formula))
+
+    def _touched(self, formula: Formula) -> list[Array]:
+        names = set(signature(formula).parameters)
+        touched = [self[name] for name in ("input", "mass", "hit_input") if name in names]
+        if names & OF_INPUT:
+            touched.append(self.kernels.nan_rows(self.input))
+        if names & OF_TEACHER:
+            touched.append(self.kernels.nan_rows(self.teacher))
+        return touched
 
     def value(self) -> Array:
         """The loss of each row, (R, 1)."""
-        out = self.kernels.map_formula(self.plan.formulas.value, self)
-        return self.keep(self.kernels.class_sum(out))
+        return self.keep(self._total())
 
     def derivative(self, formula: Formula) -> Array:
         """A first or second derivative, (R, C)."""
-        return self.kernels.map_formula(formula, self)
+        return self.run(formula)
 
     def upstream(self, grad_output: Array) -> Array:
         """The upstream gradient of each row, (R, 1)."""
@@ -299,7 +336,6 @@ class Plan:
     shape : of the elements, or of the values that ``reduction="none"`` returns
     denominator : what a sum is divided by
     weight : of the elements (broadcast) or of the classes, (C,)
-    touching : elementwise arguments whose NaN must come out
     row_shape, classes : (N, D) and C of a row loss
     mass : the formula of the mass that multiplies -log p_c
     """
@@ -314,7 +350,6 @@ class Plan:
     reduction: str
     denominator: float
     weight: Array | None = None
-    touching: Sequence[str] = ()
     row_shape: tuple[int, int] | None = None
     classes: int = 0
     mass: Formula | None = None

@@ -38,13 +38,10 @@ def meaning(xp: Any) -> Mapping[str, Any]:
         return x**exponent
 
     def product(mass: Any, x: Any) -> Any:
-        return where((mass == 0) & (x == x), mass + 0 * _zero(x), mass * x)
+        return where(mass == 0, 0.0, mass * x)
 
     def quotient(mass: Any, x: Any) -> Any:
-        return where((mass == 0) & (x == x), mass + 0 * _zero(x), mass / x)
-
-    def _zero(x: Any) -> Any:
-        return 0.0 if isinstance(x, int | float) else xp.zeros_like(x)
+        return where(mass == 0, 0.0, mass / x)
 
     def finite_or_zero(lost: Any, rounded: Any) -> Any:
         return where(absolute(rounded) < math.inf, lost, 0.0)

@@ -23,12 +23,12 @@ def power(x: float, exponent: float) -> float:
 
 @jit
 def product(mass: float, x: float) -> float:
-    return elementary.select((mass == 0.0) & (x == x), mass, mass * x)
+    return elementary.select(mass == 0.0, mass, mass * x)
 
 
 @jit
 def quotient(mass: float, x: float) -> float:
-    return elementary.select((mass == 0.0) & (x == x), mass, mass / x)
+    return elementary.select(mass == 0.0, mass, mass / x)
 
 
 @jit

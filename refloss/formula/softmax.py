@@ -7,12 +7,15 @@ With m the largest logit, reached first at class k, and S the sum of e^(z_c - m)
 
 ``logsumexp(z) - z_c`` would lose all digits there: at logits [20, 0] it is 0 in float32, while
 -log p_0 is 2.06e-9.
+
+A class infinitely far below the largest logit has p = 0 and -log p = inf, even where several logits
+are +inf and the softmax of those has no limit (NaN). A row with a NaN comes with m = NaN.
 """
 
 from typing import Any
 
 from refloss.formula.pairs import ratio_error
-from refloss.formula.words import exp, exp_error, log1p, sum_error, where
+from refloss.formula.words import INFINITY, exp, exp_error, log1p, sum_error, where
 
 
 def gap(z: Any, top: Any, is_top: Any, temperature: Any) -> Any:
@@ -39,7 +42,7 @@ def decay_error(gap: Any, gap_error: Any) -> Any:
 
 def surprise(gap: Any, gap_error: Any, log_mass: Any) -> Any:
     """-log p_c, from log_mass = log1p(S)."""
-    return gap + (log_mass + gap_error)
+    return where(gap < INFINITY, gap + (log_mass + gap_error), gap)
 
 
 def log_mass(tail: Any, tail_error: Any) -> Any:
@@ -47,24 +50,38 @@ def log_mass(tail: Any, tail_error: Any) -> Any:
     return log1p(tail) + tail_error / (1 + tail)
 
 
-def probability(decay: Any, tail: Any) -> Any:
+def probability(decay: Any, decay_error: Any, tail: Any, tail_error: Any) -> Any:
     """p_c."""
-    return decay / (1 + tail)
+    total = 1 + tail
+    p = decay / total
+    lost = ratio_error(decay, decay_error, total, sum_error(1, tail) + tail_error)
+    return where(decay == 0, 0, p + lost)
 
 
-def complement(decay: Any, is_top: Any, tail: Any) -> Any:
-    """1 - p_c."""
-    return where(is_top > 0, tail, (1 - decay) + tail) / (1 + tail)
+def _complement_parts(decay: Any, is_top: Any, tail: Any) -> Any:
+    return where(is_top > 0, tail, (1 - decay) + tail)
 
 
-def complement_error(decay: Any, decay_error: Any, is_top: Any, tail: Any, tail_error: Any) -> Any:
-    """What ``complement`` lost to rounding."""
+def _complement_lost(decay: Any, decay_error: Any, is_top: Any, tail: Any, tail_error: Any) -> Any:
     below = 1 - decay
-    numerator = where(is_top > 0, tail, below + tail)
     lost = sum_error(1, -decay) + sum_error(below, tail) - decay_error + tail_error
     return ratio_error(
-        numerator,
+        _complement_parts(decay, is_top, tail),
         where(is_top > 0, tail_error, lost),
         1 + tail,
         sum_error(1, tail) + tail_error,
     )
+
+
+def complement(decay: Any, decay_error: Any, is_top: Any, tail: Any, tail_error: Any) -> Any:
+    """1 - p_c."""
+    q = _complement_parts(decay, is_top, tail) / (1 + tail)
+    lost = _complement_lost(decay, decay_error, is_top, tail, tail_error)
+    return where(decay == 0, 1, q + lost)
+
+
+def complement_error(decay: Any, decay_error: Any, is_top: Any, tail: Any, tail_error: Any) -> Any:
+    """What ``complement`` lost to rounding."""
+    q = _complement_parts(decay, is_top, tail) / (1 + tail)
+    lost = _complement_lost(decay, decay_error, is_top, tail, tail_error)
+    return where(decay == 0, 0, (q - (q + lost)) + lost)

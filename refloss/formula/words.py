@@ -10,7 +10,8 @@ Rules that keep a formula true in every reading:
 * literals are whole numbers (``r * r / 2``, never ``0.5 * r * r``), exact everywhere;
 * branches are ``where``, never ``if``; a comparison sends NaN to the second arm, so the arm
   that keeps NaN stands second;
-* no ``max`` or ``min``: they drop NaN on some machines.
+* no ``max`` or ``min``: they drop NaN on some machines;
+* a formula need not carry the NaN of an argument: what evaluates it lets that NaN through.
 """
 
 import math
@@ -64,13 +65,13 @@ def power(x: Any, exponent: Any) -> Any:
 
 
 def product(mass: Any, x: Any) -> Any:
-    """mass * x, where a mass of zero silences an infinite x: 0 * inf = 0. NaN stays NaN."""
-    return mass * x if mass != 0 or x != x else mass
+    """mass * x, where a mass of zero silences whatever it multiplies: 0 * inf = 0."""
+    return mass if mass == 0 else mass * x
 
 
 def quotient(mass: Any, x: Any) -> Any:
-    """mass / x, where a mass of zero silences a zero x: 0 / 0 = 0. NaN stays NaN."""
-    if mass == 0 and x == x:
+    """mass / x, where a mass of zero silences a zero x: 0 / 0 = 0."""
+    if mass == 0:
         return mass
     return mass / x if x != 0 else math.copysign(math.inf, mass) * math.copysign(1.0, x)
 

@@ -34,6 +34,11 @@ def map_formula(formula: Formula, quantities: Mapping[str, Any]) -> Array:
     return xp.broadcast_to(xp.asarray(out, dtype=xp.float64), shape)
 
 
+def constant(number: float, like: Array) -> Array:
+    """An array of one number."""
+    return array_namespace(like).full_like(like, float(number))
+
+
 def _two_sum(xp: Any, x: Array, y: Array) -> tuple[Array, Array]:
     total = x + y
     y_part = total - x
@@ -65,10 +70,16 @@ def sum_pair(x: Array) -> tuple[float, float]:
 
 
 def class_sum(x: Array) -> Array:
-    """(R, C) -> (R, 1): the sum over the classes, rounded once."""
+    """(R, C) -> (R, 1): the sum over the classes, rounded once.
+
+    A NaN here is a term without a limit; it matters no more where another term is +inf.
+    """
     xp = array_namespace(x)
     high, low = _sum_last(x)
-    return xp.where(xp.isfinite(high), high + low, high)[:, None]
+    total = xp.where(xp.isfinite(high), high + low, high)
+    decided = xp.any(x == float("inf"), axis=1) & ~xp.any(x == -float("inf"), axis=1)
+    infinite = xp.full_like(total, float("inf"))
+    return xp.where(xp.isnan(total) & decided, infinite, total)[:, None]
 
 
 def _first_largest(xp: Any, x: Array) -> Array:
@@ -93,7 +104,7 @@ def softmax(z: Array, temperature: float = 1.0) -> tuple[Array, Array, Array, Ar
     is_top = _first_largest(xp, xp.where(xp.isnan(z), xp.zeros_like(z), z))
     hit = is_top > 0
     known: dict[str, Any] = {"z": z, "is_top": is_top, "temperature": temperature}
-    known["top"] = xp.max(z, axis=1, keepdims=True)
+    known["top"] = xp.max(z + nan_rows(z), axis=1, keepdims=True)
     known["gap"] = map_formula(row.gap, known)
     known["gap_error"] = map_formula(row.gap_error, known)
     known["decay"] = map_formula(row.decay, known)
@@ -123,6 +134,13 @@ def picked(x: Array, hit: Array) -> Array:
     """(R, C), one-hot (R, C) -> (R, 1): the number at the hit; 0 where the row has none."""
     xp = array_namespace(x)
     return xp.sum(xp.where(hit > 0, x, xp.zeros_like(x)), axis=1, keepdims=True)
+
+
+def nan_rows(x: Array) -> Array:
+    """(R, C) -> (R, 1): NaN where the row has one, else 0."""
+    xp = array_namespace(x)
+    zero = xp.zeros_like(x[:, :1])
+    return xp.where(xp.any(xp.isnan(x), axis=1, keepdims=True), zero + float("nan"), zero)
 
 
 def poison(out: Array, touched: Sequence[Array]) -> Array:

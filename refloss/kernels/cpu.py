@@ -73,6 +73,11 @@ def map_formula(formula: Formula, quantities: Mapping[str, Any]) -> Floats:
     return out
 
 
+def constant(number: float, like: Floats) -> Floats:
+    """An array of one number."""
+    return np.full(like.shape, float(number))
+
+
 @_kernel
 def _sum_pair(x: Floats) -> tuple[float, float]:
     """The sum as a pair (high, low): about twice the digits of a double."""
@@ -104,10 +109,15 @@ def _class_sums(x: Floats, out: Floats) -> None:
     for i in range(x.shape[0]):
         high, low = _sum_pair(x[i])
         out[i] = high + low if abs(high) < np.inf else high
+        if np.isnan(high) and np.any(x[i] == np.inf) and not np.any(x[i] == -np.inf):
+            out[i] = np.inf
 
 
 def class_sum(x: Floats) -> Floats:
-    """(R, C) -> (R, 1): the sum over the classes, rounded once."""
+    """(R, C) -> (R, 1): the sum over the classes, rounded once.
+
+    A NaN here is a term without a limit; it matters no more where another term is +inf.
+    """
     out = np.empty((x.shape[0], 1))
     _class_sums(_frozen(x), out[:, 0])
     return out
@@ -161,28 +171,29 @@ def _softmax(
     decay_error = np.empty(classes)
     for i in range(z.shape[0]):
         k = 0
-        for c in range(1, classes):
+        poison = 0.0
+        for c in range(classes):
             if z[i, c] > z[i, k]:
                 k = c
-        top = z[i, k]
+            poison = np.nan if np.isnan(z[i, c]) else poison
+        top = z[i, k] + poison
         is_top[k] = 1.0
         for c in range(classes):
             gap[c] = _gap(z[i, c], top, is_top[c], temperature)
             gap_error[c] = _gap_error(z[i, c], top, is_top[c], temperature)
             decay[c] = _decay(gap[c], gap_error[c])
             decay_error[c] = _decay_error(gap[c], gap_error[c])
-        at_top = decay[k]
-        decay[k] = 0.0
-        decay_error[k] = 0.0
+        at_top, at_top_error = decay[k], decay_error[k]
+        decay[k], decay_error[k] = 0.0, 0.0
         tail, low = _sum_pair(decay)
         low += _sum_pair(decay_error)[0]
-        decay[k] = at_top
+        decay[k], decay_error[k] = at_top, at_top_error
         tail, low = two_sum(tail, low)
         log_mass = _log_mass(tail, low)
         for c in range(classes):
             surprise[i, c] = _surprise(gap[c], gap_error[c], log_mass)
-            p[i, c] = _probability(decay[c], tail)
-            q[i, c] = _complement(decay[c], is_top[c], tail)
+            p[i, c] = _probability(decay[c], decay_error[c], tail, low)
+            q[i, c] = _complement(decay[c], decay_error[c], is_top[c], tail, low)
             q_error[i, c] = _complement_error(decay[c], decay_error[c], is_top[c], tail, low)
         is_top[k] = 0.0
 
@@ -202,6 +213,11 @@ def onehot(labels: NDArray[np.int64], classes: int) -> Floats:
 def picked(x: Floats, hit: Floats) -> Floats:
     """(R, C), one-hot (R, C) -> (R, 1): the number at the hit; 0 where the row has none."""
     return np.sum(x, axis=1, where=hit > 0, keepdims=True)
+
+
+def nan_rows(x: Floats) -> Floats:
+    """(R, C) -> (R, 1): NaN where the row has one, else 0."""
+    return np.where(np.isnan(x).any(axis=1, keepdims=True), np.nan, 0.0)
 
 
 def poison(out: Floats, touched: Sequence[Floats]) -> Floats:

@@ -32,7 +32,8 @@ def target_gradient(input: Any, target: Any, delta: Any) -> Any:
 
 
 def curvature(input: Any, target: Any, delta: Any) -> Any:
-    return where(absolute(input - target) > delta, 0, 1)
+    a = absolute(input - target)
+    return where(a > delta, 0, where(a <= delta, 1, a))
 
 
 FORMULAS = Formulas(

@@ -5,7 +5,6 @@ from typing import Any
 from refloss import arguments
 from refloss.dispatch import elementwise
 from refloss.evaluation import Formulas, Plan
-from refloss.formula import where
 from refloss.loss import loss
 
 Array = Any
@@ -24,8 +23,8 @@ def target_gradient(input: Any, target: Any) -> Any:
     return 2 * (target - input)
 
 
-def curvature(input: Any) -> Any:
-    return where(input == input, 2, input)
+def curvature() -> Any:
+    return 2
 
 
 FORMULAS = Formulas(

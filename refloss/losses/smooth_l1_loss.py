@@ -7,6 +7,7 @@ from refloss.dispatch import elementwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import absolute, where
 from refloss.loss import loss
+from refloss.losses.l1_loss import FORMULAS as L1_FORMULAS
 from refloss.losses.l1_loss import sign
 
 Array = Any
@@ -31,7 +32,8 @@ def target_gradient(input: Any, target: Any, beta: Any) -> Any:
 
 
 def curvature(input: Any, target: Any, beta: Any) -> Any:
-    return where(absolute(input - target) >= beta, 0, 1 / beta)
+    a = absolute(input - target)
+    return where(a >= beta, 0, where(a < beta, 1 / beta, a))
 
 
 FORMULAS = Formulas(
@@ -92,10 +94,11 @@ def smooth_l1_loss(
     """
     x = arguments.floating("input", input)
     t = arguments.floating_like("target", target, x)
+    edge = arguments.number("beta", beta, low=0)
     return elementwise(
-        FORMULAS,
+        FORMULAS if edge > 0 else L1_FORMULAS,
         {"input": x, "target": t},
         reduction=reduction,
-        parameters={"beta": arguments.number("beta", beta, low=0)},
+        parameters={"beta": edge},
         backend=backend,
     )
