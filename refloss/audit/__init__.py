@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from refloss.accuracy import Grade
+from refloss.audit.answered import ask
 from refloss.audit.calls import UnsupportedError
-from refloss.audit.cases import Case, cases
+from refloss.audit.cases import cases
 from refloss.audit.functions import target as function_target
 from refloss.audit.report import Report, Section
 from refloss.audit.targets import Target, TargetError, framework, installed
-from refloss.audit.verdicts import Answered, Finding, Verdict, judge
+from refloss.audit.verdicts import Finding, Verdict, judge
 
 __all__ = [
     "DTYPES",
@@ -125,14 +126,7 @@ def _verdict(
         warnings.simplefilter("ignore")
         for case in cases(loss, dtype, region):
             try:
-                answered.append(_answered(target, case))
+                answered.append(ask(target, case))
             except UnsupportedError as reason:
                 skipped[str(reason)] += 1
-    return judge(target, loss, dtype, answered, skipped, max_ulp)
-
-
-def _answered(target: Target, case: Case) -> Answered:
-    call = target.call(case)
-    library = target.library
-    arrays = {name: library.make(array) for name, array in case.arrays.items()}
-    return Answered(case, call, library.run(call, arrays, target.namespace))
+        return judge(target, loss, dtype, answered, skipped, max_ulp)

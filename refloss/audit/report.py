@@ -157,8 +157,9 @@ def _short(ulp: float) -> str:
 
 def _lines(finding: Finding) -> Iterable[str]:
     times = f" ({finding.cases} cases)" if finding.cases > 1 else ""
-    kind = "" if finding.kind == finding.grade.label else f": {finding.kind}"
-    error = "" if finding.ulp is None else f", {_short(finding.ulp)} ulp"
+    kind = finding.kind.removeprefix(finding.grade.label).removeprefix(":").strip()
+    kind = f": {kind}" if kind else ""
+    error = f": {finding.computed}" if finding.ulp is None else f", {_short(finding.ulp)} ulp"
     yield (
         f"{finding.grade.label}: {finding.loss} {finding.dtype}, {finding.component}, "
         f"{finding.region}{kind}{error}{times}"

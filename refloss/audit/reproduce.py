@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from refloss.audit.answered import Answered, evaluate
 from refloss.audit.arrays import entries
-from refloss.audit.calls import Call
 from refloss.audit.cases import Case
 from refloss.audit.targets import Target
 
@@ -13,29 +17,55 @@ __all__ = ["WRITABLE", "line"]
 
 # The most numbers a line writes down; beyond, it takes them from the oracle by the row's name.
 WRITABLE = 64
+# Arrays this small are not worth making smaller.
+SHORT = 8
+
+Index = tuple[int, ...]
 
 
-def line(
-    target: Target, case: Case, call: Call, component: str, index: tuple[int, ...], true: str
-) -> str:
+def line(target: Target, answered: Answered, component: str, index: Index, true: str) -> str:
     """Statements on one line that print what the target answers, and next to it what is true."""
-    imports = dict.fromkeys([*target.imports.split("; ")])
-    literals = _literals(target, case)
+    case = answered.case
+    arrays, index = _one_row(target, answered, component, index)
+    literals = {name: _literal(target, case, name, array) for name, array in arrays.items()}
+    imports = dict.fromkeys(target.imports.split("; "))
     if any("ml_dtypes." in literal for literal in literals.values()):
         imports["import ml_dtypes"] = None
-    if any(literal.startswith("inputs(") or "(inputs(" in literal for literal in literals.values()):
+    if any("inputs(" in literal for literal in literals.values()):
         imports["from refloss.oracles import inputs"] = None
     at = f"[{', '.join(map(str, index))}]" if index else ""
-    shown = target.library.show(call, component, at, literals, case.size)
+    size = sum(array.size for array in arrays.values())
+    shown = target.library.show(answered.call, component, at, literals, size)
     return "; ".join(imports) + "; " + shown.replace("{true}", f"true: {true}")
 
 
-def _literals(target: Target, case: Case) -> Mapping[str, str]:
-    literals = {}
-    for name, array in case.arrays.items():
-        if array.size <= WRITABLE:
-            literals[name] = target.library.literal(entries(array), array)
-        else:
-            given = f'inputs("{case.loss}", "{case.row.id}", "{case.dtype}")["{name}"]'
-            literals[name] = target.library.loaded(given, array)
-    return literals
+def _literal(target: Target, case: Case, name: str, array: NDArray[Any]) -> str:
+    if array.size <= WRITABLE:
+        return target.library.literal(entries(array), array)
+    given = f'inputs("{case.loss}", "{case.row.id}", "{case.dtype}")["{name}"]'
+    return target.library.loaded(given, array)
+
+
+def _one_row(
+    target: Target, answered: Answered, component: str, index: Index
+) -> tuple[Mapping[str, NDArray[Any]], Index]:
+    """Of a batch without a reduction, the one row that matters, if it answers the same alone."""
+    case = answered.case
+    result = answered.results[component]
+    alone = case.options.get("reduction") == "none" and case.size > SHORT
+    if not (alone and index) or isinstance(result, BaseException):
+        return case.arrays, index
+    rows, row = len(result), index[0]
+    arrays = {
+        name: array[row : row + 1]
+        if array.ndim and len(array) == rows and "weight" not in name
+        else array
+        for name, array in case.arrays.items()
+    }
+    with np.errstate(all="ignore"):
+        again = evaluate(target, answered.call, arrays).get(component)
+    first = (0, *index[1:])
+    if not isinstance(again, np.ndarray) or again.shape != (1, *result.shape[1:]):
+        return case.arrays, index
+    same = np.array_equal(float(again[first]), float(result[index]), equal_nan=True)
+    return (arrays, first) if same else (case.arrays, index)

@@ -16,7 +16,7 @@ from refloss.audit.calls import Call, UnsupportedError
 from refloss.audit.cases import Case
 from refloss.audit.frameworks import FRAMEWORKS
 
-__all__ = ["Target", "TargetError", "framework", "installed"]
+__all__ = ["Target", "TargetError", "adapter_of", "framework", "installed", "missing_for"]
 
 PACKAGE = "refloss.audit.frameworks"
 
@@ -65,16 +65,18 @@ class Target:
         return arrays_of(self.arrays)
 
 
-def _adapter(name: str) -> ModuleType:
+def adapter_of(name: str) -> ModuleType:
+    """The file of a framework."""
     return importlib.import_module(f"{PACKAGE}.{name}")
 
 
 def installed() -> tuple[str, ...]:
     """The frameworks that can be audited here."""
-    return tuple(name for name in FRAMEWORKS if not _missing(_adapter(name)))
+    return tuple(name for name in FRAMEWORKS if not missing_for(adapter_of(name)))
 
 
-def _missing(adapter: ModuleType) -> list[str]:
+def missing_for(adapter: ModuleType) -> list[str]:
+    """The modules it needs that are not installed."""
     return [name for name in adapter.REQUIRES if importlib.util.find_spec(name) is None]
 
 
@@ -86,8 +88,8 @@ def framework(name: str) -> Target:
     TargetError
         If it is not installed.
     """
-    adapter = _adapter(name)
-    if missing := _missing(adapter):
+    adapter = adapter_of(name)
+    if missing := missing_for(adapter):
         raise TargetError(
             f"{name} needs {' and '.join(missing)}, not installed here: "
             f"python -m pip install {adapter.INSTALL}"

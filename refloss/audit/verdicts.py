@@ -11,27 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refloss.accuracy import Answer, Grade, measure, rounded
-from refloss.audit.arrays import Results
-from refloss.audit.calls import Call
-from refloss.audit.cases import Case
+from refloss.audit.answered import Answered
 from refloss.audit.reproduce import WRITABLE, line
 from refloss.audit.targets import Target
 from refloss.oracles.rows import Expected
 
-__all__ = ["Answered", "Errors", "Finding", "Verdict", "judge"]
+__all__ = ["Errors", "Finding", "Verdict", "judge"]
 
 # An exception of these types is a refusal; any other one is a crash.
 REFUSALS = (ValueError, TypeError, IndexError, RuntimeError, NotImplementedError)
 NOT_REFUSALS = (RecursionError, UnicodeError)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answered:
-    """A case, how it was put, and what came back by component."""
-
-    case: Case
-    call: Call
-    results: Results
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +74,9 @@ class Verdict:
     findings: tuple[Finding, ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Judged:
-    """One component of one case."""
+    """One component of one case, as far as it has one kind of defect (or none)."""
 
     answered: Answered
     component: str
@@ -95,13 +84,16 @@ class _Judged:
     ulp: float
     kind: str = ""
     entry: int = 0
-    failure: BaseException | None = None
     shown: str = ""
-    convention: str | None = None
+    convention: str = ""
 
     @property
     def row(self) -> str:
         return self.answered.case.row.id
+
+    @property
+    def raised(self) -> bool:
+        return self.grade in (Grade.REJECTS, Grade.CRASHED)
 
     @property
     def preference(self) -> tuple[Any, ...]:
@@ -126,7 +118,7 @@ def judge(
     return Verdict(
         loss=loss,
         dtype=dtype,
-        spelling=_spelling(first) if first else "",
+        spelling=first.value if first else "",
         composition=bool(first and first.composition),
         cases=len(answered),
         skipped=dict(skipped.most_common()),
@@ -148,7 +140,8 @@ def _failures(answered: Iterable[Answered]) -> Iterable[_Judged]:
                 refusal = isinstance(result, REFUSALS) and not isinstance(result, NOT_REFUSALS)
                 grade = Grade.REJECTS if refusal else Grade.CRASHED
                 kind = f"{'rejects' if refusal else 'crashes'} with {type(result).__name__}"
-                yield _Judged(one, component, grade, np.inf, kind, failure=result)
+                said = str(result).partition("\n")[0]
+                yield _Judged(one, component, grade, np.inf, kind, shown=said)
 
 
 def _measured(
@@ -161,23 +154,17 @@ def _measured(
             result = one.results.get(component)
             if result is None or isinstance(result, BaseException):
                 continue
-            if result.dtype.kind not in "fiubV" and result.dtype.name != "bfloat16":
-                kind = f"returns {result.dtype.name} where numbers are expected"
-                yield _Judged(one, component, Grade.WRONG, np.inf, kind)
-            elif result.shape != expected.shape:
-                kind = f"shape {result.shape} where {expected.shape} is expected"
-                if len(result.shape) == len(expected.shape):
-                    kind = "another shape than the answer's"
-                yield _Judged(one, component, Grade.WRONG, np.inf, kind)
+            if unusable := _unusable(result, expected):
+                yield _Judged(one, component, Grade.WRONG, np.inf, unusable)
             elif len(expected.answer) == 0:
                 yield _Judged(one, component, Grade.CORRECTLY_ROUNDED, 0.0)
             else:
                 flat = result.ravel()
                 flat = flat if expected.at is None else flat[expected.at]
-                parts.append((one, component, flat, expected))
+                parts.append((one, component, flat.astype(np.float64), expected))
     if not parts:
         return
-    computed = np.concatenate([flat.astype(np.float64) for _, _, flat, _ in parts])
+    computed = np.concatenate([flat for _, _, flat, _ in parts])
     answer = Answer.concatenate([expected.answer for *_, expected in parts])
     ulp, grade = measure(computed, answer, dtype, accurate)
     ends = np.cumsum([len(flat) for _, _, flat, _ in parts])
@@ -187,75 +174,97 @@ def _measured(
     for (one, component, flat, expected), start, end, worst, error in zip(
         parts, starts, ends, worst_grades, worst_errors, strict=True
     ):
-        judged = _Judged(one, component, Grade(worst), float(error))
-        if worst > Grade.ACCURATE:
-            judged = _defect(judged, flat, expected, ulp[start:end], grade[start:end], accurate)
-        yield judged
+        if worst <= Grade.ACCURATE:
+            yield _Judged(one, component, Grade(worst), float(error))
+        else:
+            measured = ulp[start:end].copy(), grade[start:end].copy()
+            yield from _defects(one, component, flat, expected, *measured, accurate)
 
 
-def _defect(
-    judged: _Judged,
-    computed: NDArray[Any],
+def _unusable(result: NDArray[Any], expected: Expected) -> str:
+    """Why a result cannot be compared entry by entry, if it cannot."""
+    if result.dtype.kind not in "fiub" and result.dtype.name != "bfloat16":
+        return f"returns {result.dtype.name} where numbers are expected"
+    if result.ndim != len(expected.shape):
+        return f"returns {result.ndim} axes where {len(expected.shape)} are expected"
+    if result.shape != expected.shape:
+        return "returns another shape than the answer's"
+    return ""
+
+
+def _defects(
+    one: Answered,
+    component: str,
+    computed: NDArray[np.float64],
     expected: Expected,
     ulp: NDArray[np.float64],
     grade: NDArray[np.uint8],
     accurate: float | None,
-) -> _Judged:
-    """Name what is wrong with an answer: a convention's, or which kind of wrong."""
-    case = judged.answered.case
-    judged.entry = entry = int(np.lexsort((-ulp, -grade.astype(int)))[0])
-    judged.shown = _number(computed[entry])
+) -> Iterable[_Judged]:
+    """Sort the entries that are not accurate by what is wrong with them."""
+    case = one.case
+    kinds = _kinds(computed, expected.answer, case.dtype)
+    kinds = np.where(grade == Grade.LOSES_DIGITS, Grade.LOSES_DIGITS.label, kinds).astype(object)
+    kinds[grade <= Grade.ACCURATE] = ""
     for name, answers in case.row.conventions.items():
-        if judged.component in answers:
-            other, as_convention = measure(
-                computed, answers[judged.component].answer, case.dtype, accurate
-            )
-            if as_convention.max() <= Grade.ACCURATE:
-                judged.grade, judged.ulp = Grade.CONVENTION, float(other.max())
-                judged.kind, judged.convention = f"convention: {name}", name
-                return judged
-    if judged.grade is Grade.LOSES_DIGITS:
-        judged.kind = "loses digits"
-        return judged
-    lower = rounded(expected.answer.lower, case.dtype)[entry]
-    upper = rounded(expected.answer.upper, case.dtype)[entry]
-    judged.kind = _wrong(float(computed[entry]), float(lower), float(upper))
-    return judged
+        if component in answers and len(answers[component].answer) == len(computed):
+            distance, as_said = measure(computed, answers[component].answer, case.dtype, accurate)
+            follows = (grade > Grade.CONVENTION) & (as_said <= Grade.ACCURATE)
+            kinds[follows] = f"convention: {name}"
+            grade[follows], ulp[follows] = Grade.CONVENTION, distance[follows]
+    for kind in sorted(set(kinds)):
+        at = np.flatnonzero(kinds == kind)
+        entry = int(at[np.argmax(ulp[at])])
+        yield _Judged(
+            one,
+            component,
+            Grade(grade[at].max()),
+            float(ulp[entry]),
+            kind,
+            entry,
+            shown=repr(float(computed[entry])),
+            convention=kind.partition("convention: ")[2],
+        )
 
 
-def _wrong(computed: float, lower: float, upper: float) -> str:
-    if np.isnan(computed):
-        return "NaN where the answer is a number"
-    if np.isnan(lower):
-        return "a number where the answer is NaN"
-    if np.isinf(computed) and not (np.isinf(lower) or np.isinf(upper)):
-        return "infinite where the answer is finite"
-    if np.isinf(lower) or np.isinf(upper):
-        return "finite where the answer is infinite" if np.isfinite(computed) else "wrong sign"
-    if computed == 0:
-        return "0 where the answer is not"
-    if (computed > 0 and upper < 0) or (computed < 0 and lower > 0):
-        return "wrong sign"
-    if lower == upper == 0:
-        return "not 0 where the answer is"
-    return "wrong value"
+def _kinds(computed: NDArray[np.float64], answer: Answer, dtype: str) -> NDArray[Any]:
+    """What each entry is, if it is wrong."""
+    lower, upper = rounded(answer.lower, dtype), rounded(answer.upper, dtype)
+    infinite = np.isinf(lower) | np.isinf(upper)
+    negative, positive = (computed < 0) & (lower > 0), (computed > 0) & (upper < 0)
+    return np.select(
+        [
+            np.isnan(computed),
+            np.isnan(lower),
+            np.isinf(computed) & ~infinite,
+            np.isfinite(computed) & infinite,
+            computed == 0,
+            negative | positive,
+            (lower == 0) & (upper == 0),
+        ],
+        [
+            "NaN where the answer is a number",
+            "a number where the answer is NaN",
+            "infinite where the answer is finite",
+            "finite where the answer is infinite",
+            "0 where the answer is not",
+            "wrong sign",
+            "not 0 where the answer is",
+        ],
+        default="wrong value",
+    )
 
 
-def _number(number: Any) -> str:
-    return repr(float(number))
-
-
-def _errors(judged: Sequence[_Judged]) -> Errors | None:
-    measured = [one for one in judged if one.failure is None]
-    if not measured:
+def _errors(judged: Iterable[_Judged]) -> Errors | None:
+    by_row: dict[str, float] = {}
+    for one in judged:
+        if not one.raised:
+            by_row[one.row] = max(one.ulp, by_row.get(one.row, 0.0))
+    if not by_row:
         return None
-    worst = max(measured, key=lambda one: one.ulp)
-    p99 = np.percentile([one.ulp for one in measured], 99, method="higher")
-    return Errors(worst.ulp, float(p99), worst.row)
-
-
-def _spelling(call: Call) -> str:
-    return call.value
+    worst = max(by_row, key=lambda row: by_row[row])
+    p99 = np.percentile(list(by_row.values()), 99, method="higher")
+    return Errors(by_row[worst], float(p99), worst)
 
 
 def _findings(target: Target, dtype: str, judged: Iterable[_Judged]) -> Iterable[Finding]:
@@ -277,15 +286,15 @@ def _finding(
     region, component, kind = key
     case = one.answered.case
     expected = case.answers[component]
-    true = index = None
-    if len(expected.answer):
-        true = expected.answer.decimal(one.entry)
-        index = expected.index(one.entry)
-        if one.convention is not None:
-            other = case.row.conventions[one.convention][component].answer.decimal(one.entry)
-            true += f" ({one.convention}: {other})"
-    if "shape" in kind:
-        true, index = f"an array of shape {expected.shape}", ()
+    true = ""
+    index: tuple[int, ...] = ()
+    if kind.startswith("returns"):
+        true = f"an array of shape {expected.shape}"
+    elif len(expected.answer):
+        true, index = expected.answer.decimal(one.entry), expected.index(one.entry)
+    if one.convention:
+        said = case.row.conventions[one.convention][component].answer.decimal(one.entry)
+        true += f" ({one.convention}: {said})"
     return Finding(
         loss=case.loss,
         dtype=dtype,
@@ -295,8 +304,8 @@ def _finding(
         grade=one.grade,
         cases=count,
         row=one.row,
-        ulp=None if one.failure is not None else one.ulp,
-        computed=one.shown or (str(one.failure).partition("\n")[0] if one.failure else ""),
-        true=true or "",
-        line=line(target, case, one.answered.call, component, index or (), true or "no numbers"),
+        ulp=None if one.raised else one.ulp,
+        computed=one.shown,
+        true=true,
+        line=line(target, one.answered, component, index, true or "no numbers"),
     )

@@ -123,7 +123,7 @@ def test_log_of_sigmoid_loses_the_tail() -> None:
         (lost_term_in_hessian, "curvature.input", "wrong value"),
         (wrong_target_gradient, "gradient.target", "wrong sign"),
         (sixteen_bits_at_heart, "value", "loses digits"),
-        (loses_a_dimension, "value", "another shape than the answer's"),
+        (loses_a_dimension, "value", "returns another shape than the answer's"),
         (complex_numbers, "value", "returns complex64 where numbers are expected"),
         (refuses, "value", "rejects with ValueError"),
         (breaks, "value", "crashes with NameError"),

@@ -1,7 +1,6 @@
 """The line of a finding does what it says: run on its own, it prints what the audit was told."""
 
 import contextlib
-import importlib.util
 import io
 import re
 import warnings
@@ -13,7 +12,7 @@ from refloss import oracles
 from refloss.accuracy import FORMATS, Answer, Grade, Truth, measure
 from refloss.audit import Finding, audit_targets, framework
 from refloss.audit.frameworks import FRAMEWORKS
-from refloss.audit.targets import _adapter
+from refloss.audit.targets import adapter_of, missing_for
 from refloss.oracles.rows import Expected
 
 
@@ -28,24 +27,22 @@ def printed(line: str) -> tuple[str, str]:
     return answer, true
 
 
-def needs(name: str) -> list[str]:
-    return [part for part in _adapter(name).REQUIRES if importlib.util.find_spec(part) is None]
-
-
-@pytest.mark.parametrize("name", FRAMEWORKS)
+@pytest.mark.parametrize("name", [name for name in FRAMEWORKS if name != "refloss"])
 @pytest.mark.parametrize("loss", oracles.names())
 def test_lines_print_what_the_audit_saw(name: str, loss: str) -> None:
-    if missing := needs(name):
+    if missing := missing_for(adapter_of(name)):
         pytest.skip(f"needs {' and '.join(missing)}")
     target = framework(name)
     if loss not in target.calls:
         pytest.skip(f"{name} has no {loss}")
-    report = audit_targets([target], [loss], ["bfloat16", "float32", "float64"])
+    # JAX compiles for every shape and dtype: one of them has to do.
+    dtypes = ["float32"] if target.arrays == "jax" else ["bfloat16", "float32", "float64"]
+    report = audit_targets([target], [loss], dtypes)
     # One line for each kind of call and of defect; the rest differ in numbers only.
     samples = {(one.dtype, one.component, one.kind): one for one in report.findings}
     for finding in samples.values():
-        if "shape" in finding.kind or "numbers" in finding.kind:
-            continue
+        if finding.kind.startswith("returns"):
+            continue  # what has another shape has no entry to print
         assert "\n" not in finding.line
         if finding.ulp is None:
             with pytest.raises(Exception, match=re.escape(finding.computed)) as raised:
