@@ -1,14 +1,31 @@
 """A loss as a callable: its value, gradient and curvature from one checked call."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import update_wrapper
 from inspect import signature
 from typing import Any, Generic, ParamSpec
 
+from refloss import arguments
 from refloss.evaluation import Plan, Wanted, evaluate
 
 Array = Any
 P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The largest error of value, gradient and curvature, in ulps, for each dtype.
+
+    Where terms of opposite sign cancel, in ulps of the largest term. The array path computes with
+    its library's ``exp`` and ``log``, and promises ``array_float64`` there.
+    """
+
+    float16: float = 1
+    bfloat16: float = 1
+    float32: float = 1
+    float64: float = 4
+    array_float64: float = 16
 
 
 class Loss(Generic[P]):
@@ -22,9 +39,10 @@ class Loss(Generic[P]):
     __name__: str
     __doc__: str | None
 
-    def __init__(self, plan: Callable[P, Plan]) -> None:
+    def __init__(self, plan: Callable[P, Plan], promise: Promise) -> None:
         update_wrapper(self, plan)
         self._plan = plan
+        self.promise = promise
         self.__signature__ = signature(plan).replace(return_annotation=Array)
 
     def __repr__(self) -> str:
@@ -97,8 +115,6 @@ class Loss(Generic[P]):
         return asked
 
     def _upstream(self, plan: Plan, grad_output: Array | None) -> Array | None:
-        from refloss import arguments
-
         if grad_output is None:
             return None
         array = arguments.floating("grad_output", grad_output)
@@ -116,6 +132,10 @@ def _as_asked(found: Sequence[Array], wrt: str | Sequence[str] | None) -> Any:
     return found[0] if wrt is None or isinstance(wrt, str) else tuple(found)
 
 
-def loss(plan: Callable[P, Plan]) -> Loss[P]:
+def loss(promise: Promise) -> Callable[[Callable[P, Plan]], Loss[P]]:
     """Make a loss of the function that checks its arguments and plans the call."""
-    return Loss(plan)
+
+    def make(plan: Callable[P, Plan]) -> Loss[P]:
+        return Loss(plan, promise)
+
+    return make

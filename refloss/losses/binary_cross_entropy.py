@@ -6,7 +6,7 @@ from refloss import arguments
 from refloss.dispatch import elementwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import log, log1p, product, quotient
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -36,7 +36,7 @@ FORMULAS = Formulas(
 )
 
 
-@loss
+@loss(Promise())
 def binary_cross_entropy(
     input: Array,
     target: Array,

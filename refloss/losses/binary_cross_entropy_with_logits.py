@@ -7,7 +7,7 @@ from refloss.dispatch import elementwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import absolute, exp, log1p, product, where
 from refloss.formula.logistic import sigmoid, sigmoid_slope, softplus
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -39,7 +39,7 @@ FORMULAS = Formulas(
 )
 
 
-@loss
+@loss(Promise())
 def binary_cross_entropy_with_logits(
     input: Array,
     target: Array,

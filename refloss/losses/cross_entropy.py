@@ -6,7 +6,7 @@ from refloss import arguments
 from refloss.dispatch import rowwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import product
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 from refloss.losses.smooth_labels import smoothed
 
 Array = Any
@@ -42,7 +42,7 @@ FORMULAS = Formulas(
 )
 
 
-@loss
+@loss(Promise())
 def cross_entropy(
     input: Array,
     target: Array,

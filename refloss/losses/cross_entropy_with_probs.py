@@ -6,7 +6,7 @@ from refloss import arguments
 from refloss.dispatch import rowwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import log, product, quotient, where
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -52,7 +52,7 @@ SOFT_FORMULAS = Formulas(
 INDEX_FORMULAS = Formulas(index_value, {"input": index_gradient}, {"input": index_curvature})
 
 
-@loss
+@loss(Promise())
 def cross_entropy_with_probs(
     input: Array,
     target: Array,

@@ -7,7 +7,7 @@ from refloss.dispatch import WITH_BATCHMEAN, rowwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import absolute, expm1, product, where
 from refloss.formula.exponential import excess
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -49,7 +49,7 @@ FORMULAS = Formulas(
 )
 
 
-@loss
+@loss(Promise())
 def distillation_loss(
     input: Array,
     teacher: Array,

@@ -7,7 +7,7 @@ from refloss.dispatch import WITH_BATCHMEAN, elementwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import exp, expm1
 from refloss.formula.exponential import excess
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -40,7 +40,7 @@ FORMULAS = Formulas(
 )
 
 
-@loss
+@loss(Promise())
 def gaussian_kl(
     mu: Array,
     logvar: Array,

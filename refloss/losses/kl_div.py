@@ -6,7 +6,7 @@ from refloss import arguments
 from refloss.dispatch import WITH_BATCHMEAN, elementwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import exp, log, product, where
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -63,7 +63,7 @@ LOG_FORMULAS = Formulas(
 )
 
 
-@loss
+@loss(Promise())
 def kl_div(
     input: Array,
     target: Array,

@@ -6,7 +6,7 @@ from refloss import arguments
 from refloss.dispatch import elementwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import absolute, where
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -39,7 +39,7 @@ FORMULAS = Formulas(
 )
 
 
-@loss
+@loss(Promise())
 def l1_loss(
     input: Array,
     target: Array,

@@ -5,7 +5,7 @@ from typing import Any
 from refloss import arguments
 from refloss.dispatch import elementwise
 from refloss.evaluation import Formulas, Plan
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -34,7 +34,7 @@ FORMULAS = Formulas(
 )
 
 
-@loss
+@loss(Promise())
 def mse_loss(
     input: Array,
     target: Array,

@@ -6,7 +6,7 @@ from refloss import arguments
 from refloss.dispatch import rowwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import product, where
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -26,7 +26,7 @@ def curvature(hit: Any) -> Any:
 FORMULAS = Formulas(value, {"input": input_gradient}, {"input": curvature})
 
 
-@loss
+@loss(Promise())
 def nll_loss(
     input: Array,
     target: Array,

@@ -18,7 +18,7 @@ from refloss.formula import (
 )
 from refloss.formula.logistic import sigmoid, sigmoid_slope, softplus
 from refloss.formula.pairs import power_of_pair, ratio_error
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -112,7 +112,7 @@ FORMULAS = Formulas(
 )
 
 
-@loss
+@loss(Promise())
 def sigmoid_focal_loss(
     input: Array,
     target: Array,

@@ -6,7 +6,7 @@ from refloss import arguments
 from refloss.dispatch import elementwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import absolute, where
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 from refloss.losses.l1_loss import FORMULAS as L1_FORMULAS
 from refloss.losses.l1_loss import sign
 
@@ -43,7 +43,7 @@ FORMULAS = Formulas(
 )
 
 
-@loss
+@loss(Promise())
 def smooth_l1_loss(
     input: Array,
     target: Array,

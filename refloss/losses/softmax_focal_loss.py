@@ -7,7 +7,7 @@ from refloss.dispatch import rowwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import product, quotient, where
 from refloss.formula.pairs import power_of_pair
-from refloss.loss import loss
+from refloss.loss import Promise, loss
 
 Array = Any
 
@@ -62,7 +62,7 @@ def curvature(
 FORMULAS = Formulas(value, {"input": input_gradient}, {"input": curvature})
 
 
-@loss
+@loss(Promise())
 def softmax_focal_loss(
     input: Array,
     target: Array,
