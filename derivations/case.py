@@ -60,6 +60,9 @@ def _by_recipe(recipe: str, seed: int, size: int, classes: int) -> Sequence[floa
     if recipe == "eighths":
         numbers = (random >> np.uint64(57)).astype(np.float64) / 8 - 8
         return numbers.tolist()  # type: ignore[no-any-return]
+    if recipe == "sixteenths":
+        numbers = (random >> np.uint64(60)).astype(np.float64) / 16 + 1 / 32
+        return numbers.tolist()  # type: ignore[no-any-return]
     assert recipe == "labels", recipe
     return (random % np.uint64(classes)).tolist()  # type: ignore[no-any-return]
 

@@ -14,6 +14,7 @@ from sympy import Expr, Piecewise
 from derivations.case import Answered, Answers, Case
 from derivations.enclose import ONE, Number
 from derivations.entry import NAN, Entry
+from derivations.formats import FLOAT16, FLOAT32, FLOAT64, Format
 from derivations.reduction import count, exact_sum, picked_weight
 from derivations.statement import Statement, Terms, arms
 
@@ -144,6 +145,22 @@ def over_weight_sum(
     if weights is None or not is_mean(case):
         return count(case, shape, weights)
     return exact_sum(weights)
+
+
+def clip_eps(clipped: Callable[[Format], Statement]) -> dict[str, Convention]:
+    """scikit-learn's log_loss: one convention for each dtype that it accepts."""
+
+    def one(form: Format) -> Convention:
+        statement = clipped(form)
+        return Convention(
+            f"Probabilities are clipped to [eps, 1 - eps] with the eps of {form.name} "
+            "(scikit-learn's log_loss on that dtype).",
+            statement=lambda case: statement,
+            parts=("value",),
+            applies=lambda case: form.name in case.dtypes() and not case.large,
+        )
+
+    return {f"clip-eps-{form.name}": one(form) for form in (FLOAT16, FLOAT32, FLOAT64)}
 
 
 MEAN_OVER_COUNT = {

@@ -93,16 +93,18 @@ def equal(a: Number, b: Number) -> bool:
 
 def largest(numbers: Iterable[Number]) -> Number:
     """The maximum; of overlapping balls, a ball that holds it."""
-    return functools.reduce(lambda a, b: max(a, b) if _exact(a, b) else arb(a).max(b), numbers)
+    return functools.reduce(_larger, numbers)
+
+
+def _larger(a: Number, b: Number) -> Number:
+    if a < b:
+        return b
+    return a if a >= b else arb(a).max(b)
 
 
 def smallest(numbers: Iterable[Number]) -> Number:
     """The minimum; of overlapping balls, a ball that holds it."""
-    return functools.reduce(lambda a, b: min(a, b) if _exact(a, b) else arb(a).min(b), numbers)
-
-
-def _exact(a: Number, b: Number) -> bool:
-    return isinstance(a, fmpq) and isinstance(b, fmpq)
+    return -largest(-number for number in numbers)
 
 
 def total(numbers: Iterable[Number]) -> Number:

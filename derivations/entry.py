@@ -86,18 +86,27 @@ def add(entries: Iterable[Entry]) -> Entry:
 
 
 def cancelling(value: Number, terms: Sequence[Number]) -> Number | None:
-    """The largest term, if it is more than twice the sum."""
+    """The largest term, if it is certainly more than twice the sum."""
     if not terms:
         return None
     scale = largest(abs(term) for term in terms)
-    return scale if less(2 * abs(value), scale) else None
+    return scale if 2 * abs(value) < scale else None
 
 
 def from_terms(terms: Sequence[Number]) -> Entry:
+    terms = [exactly(term) for term in terms]
     if len(terms) == 1:
         return Entry(terms[0])
     value = sum(terms, ZERO)
     return Entry(value, scale=cancelling(value, terms))
+
+
+def exactly(number: Number) -> Number:
+    """A ball without radius as the rational that it is: a product with zero, mostly."""
+    if isinstance(number, fmpq) or not number.is_exact():
+        return number
+    mantissa, exponent = number.man_exp()
+    return fmpq(mantissa) * fmpq(2) ** int(exponent)
 
 
 def from_limits(limits: Sequence[sympy.Expr]) -> Entry:

@@ -87,7 +87,8 @@ def _conventions(
         if "value" in other and other["value"][""] != parts["value"][""]:
             differing["value"] = other["value"][""]
         for part in ("gradient", "curvature"):
-            changed = {k: v for k, v in other.get(part, {}).items() if v != parts[part][k]}
+            named = other.get(part, {}).items()
+            changed = {k: v for k, v in named if v != parts.get(part, {}).get(k)}
             if changed:
                 differing[part] = changed
         if differing:

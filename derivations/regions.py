@@ -82,6 +82,11 @@ def eighths(shape: tuple[int, ...], seed: int) -> Array:
     return Array(shape, recipe="eighths", seed=seed)
 
 
+def sixteenths(shape: tuple[int, ...], seed: int) -> Array:
+    """Probabilities in (0, 1), five bits each."""
+    return Array(shape, recipe="sixteenths", seed=seed)
+
+
 def sampled(size: int, count: int = 16) -> tuple[int, ...]:
     """Flat positions at which derivatives of a large case are given: both ends and some between."""
     rng = seeded("sampled", size)

@@ -1,0 +1,222 @@
+"""Normal forms: expressions as rational functions of atoms, where equal means identically equal.
+
+An *atom* stands for something that the algebra does not look into: a variable, e^m of a monomial
+m, the logarithm of an irreducible polynomial, a sum over an index. e^u of a sum is a product of
+atoms; the logarithm of a product a sum of them; a power x^g is e^(g log x). What is left is
+a rational function, and it is zero exactly if its numerator, multiplied out, has no term.
+
+This is sound: an atom hides what is special about it, so a difference may fail to vanish though
+it is zero, but never the other way round. Logarithms and powers are split into factors only where
+each factor is known to be positive. Denominators are taken to be nonzero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import reduce
+from operator import mul
+from typing import Any
+
+import sympy
+from sympy import Dummy, Expr, Integer, KroneckerDelta, Rational, Sum, Symbol, exp, log
+from sympy.polys.fields import sfield
+
+Sign = Callable[[Any], int | None]
+
+_INDEX = Symbol("n", integer=True)
+_ONE = Integer(1)
+
+
+class Algebra:
+    """The atoms of one proof.
+
+    Parameters
+    ----------
+    positive, nonnegative : variables, or bases of indexed variables, of which this is known
+    distinct : pairs of indices known to differ
+    """
+
+    def __init__(
+        self,
+        positive: frozenset[Any] = frozenset(),
+        nonnegative: frozenset[Any] = frozenset(),
+        distinct: frozenset[frozenset[Any]] = frozenset(),
+    ) -> None:
+        self.known_positive = positive
+        self.known_nonnegative = nonnegative
+        self.distinct = distinct
+        self.atoms: dict[Expr, Symbol] = {}
+        self.meaning: dict[Symbol, Expr] = {}
+        self.positive: set[Symbol] = set()
+        self.nonnegative: set[Symbol] = set()
+
+    def atom(self, meaning: Expr) -> Symbol:
+        """The atom that stands for an expression (of variables and other atoms)."""
+        if meaning not in self.atoms:
+            symbol = Dummy(str(meaning))
+            self.atoms[meaning] = symbol
+            self.meaning[symbol] = meaning
+            base = meaning.base if meaning.is_Indexed else meaning
+            if isinstance(meaning, exp) or base in self.known_positive:
+                self.positive.add(symbol)
+            if base in self.known_nonnegative or isinstance(meaning, KroneckerDelta):
+                self.nonnegative.add(symbol)
+            if isinstance(meaning, Sum) and self._positive_sum(meaning):
+                self.positive.add(symbol)
+        return self.atoms[meaning]
+
+    def _positive_sum(self, total: Sum) -> bool:
+        return all(
+            isinstance(factor, exp) or getattr(factor, "base", None) in self.known_positive
+            for factor in sympy.Mul.make_args(total.function)
+        )
+
+    def plain(self, expression: Expr) -> Expr:
+        """The expression with every atom replaced by what it stands for."""
+        while True:
+            inside = {a: self.meaning[a] for a in expression.free_symbols if a in self.meaning}
+            if not inside:
+                return expression
+            expression = expression.xreplace(inside)
+
+
+def fraction(expression: Expr) -> tuple[Any, Any]:
+    """Numerator and denominator of a rational expression: coprime polynomials."""
+    _, element = sfield(expression)
+    return element.numer, element.denom
+
+
+def monomials(expression: Expr) -> Iterator[tuple[Rational, Expr]]:
+    """The terms of a rational expression as (coefficient, the rest)."""
+    if expression.is_Rational:
+        if expression != 0:
+            yield expression, _ONE
+        return
+    numerator, denominator = fraction(expression)
+    below = denominator.as_expr()
+    number, below = below.as_coeff_Mul()
+    symbols = numerator.ring.symbols
+    for exponents, coefficient in numerator.terms():
+        factors = (s**n for s, n in zip(symbols, exponents, strict=True) if n)
+        yield Rational(str(coefficient)) / number, reduce(mul, factors, _ONE) / below
+
+
+class Normal:
+    """Turns an expression into an equal one that is rational in atoms.
+
+    `sign` tells the sign of a polynomial in atoms, or None.
+    """
+
+    def __init__(self, algebra: Algebra, sign: Sign) -> None:
+        self.algebra, self.sign = algebra, sign
+        self.done: dict[Expr, Expr] = {}
+
+    def __call__(self, expression: Any) -> Expr:
+        e = sympy.sympify(expression)
+        if e not in self.done:
+            self.done[e] = self._normal(e)
+        return self.done[e]
+
+    def _normal(self, e: Expr) -> Expr:
+        if e.is_Rational or e in self.algebra.meaning:
+            return e
+        if isinstance(e, sympy.Float):
+            raise TypeError(f"{e} is a rounded number; only exact ones can be proved about")
+        if e.is_Symbol or e.is_Indexed:
+            return self.algebra.atom(e)
+        if e.is_Add or e.is_Mul:
+            return e.func(*(self(a) for a in e.args))
+        if isinstance(e, exp) or e == sympy.E:
+            return self._exp(self(e.args[0] if e.args else _ONE))
+        if isinstance(e, log):
+            return self._log(self(e.args[0]))
+        if e.is_Pow:
+            if e.exp.is_Integer:
+                return self(e.base) ** e.exp
+            return self._exp(self(e.exp) * self._log(self(e.base)))
+        if isinstance(e, KroneckerDelta):
+            return self._delta(e)
+        if isinstance(e, Sum):
+            return self._sum(e)
+        raise TypeError(f"{type(e).__name__} has no normal form: {e}")
+
+    def _exp(self, u: Expr) -> Expr:
+        result: Expr = _ONE
+        for coefficient, monomial in monomials(u):
+            meaning = self.algebra.meaning.get(monomial)
+            if isinstance(meaning, log) and coefficient.is_Integer:
+                result *= meaning.args[0] ** coefficient
+            else:
+                base = self.algebra.atom(exp(monomial / coefficient.q, evaluate=False))
+                result *= base**coefficient.p
+        return result
+
+    def _log(self, u: Expr) -> Expr:
+        result: Expr = Integer(0)
+        unknown: Expr = _ONE
+        positive = True
+        for polynomial, direction in zip(fraction(u), (1, -1), strict=True):
+            content, factors = polynomial.factor_list()
+            number = Rational(str(content))
+            positive ^= bool(number < 0)
+            if number != 0:
+                for prime, power in sympy.factorrat(abs(number)).items():
+                    if prime != 1:
+                        result += direction * power * self.algebra.atom(log(prime, evaluate=False))
+            for factor, power in factors:
+                count = direction * power
+                sign = self.sign(factor)
+                if sign is None:
+                    unknown *= factor.as_expr() ** count
+                    continue
+                if sign < 0:
+                    positive ^= bool(power % 2)
+                    factor = -factor
+                result += count * self._log_of_factor(factor.as_expr())
+        if not positive:
+            unknown = -unknown
+        if unknown != 1:
+            above, below = fraction(unknown)
+            key = above.as_expr() / below.as_expr()
+            if key.is_Rational:
+                raise ValueError(f"the logarithm of {self.algebra.plain(u)}, which is negative")
+            result += self.algebra.atom(log(key, evaluate=False))
+        return result
+
+    def _log_of_factor(self, factor: Expr) -> Expr:
+        meaning = self.algebra.meaning.get(factor)
+        if isinstance(meaning, exp):
+            return meaning.args[0]
+        return self.algebra.atom(log(factor, evaluate=False))
+
+    def _delta(self, e: Expr) -> Expr:
+        if frozenset(e.args) in self.algebra.distinct:
+            return Integer(0)
+        return self.algebra.atom(e)
+
+    def _sum(self, e: Sum) -> Expr:
+        (index, low, high), *more = e.limits
+        if more:
+            return self(Sum(Sum(e.function, e.limits[0]), *more))
+        result: Expr = Integer(0)
+        for coefficient, monomial in monomials(sympy.together(self(e.function))):
+            outside, inside = coefficient, _ONE
+            for factor in sympy.Mul.make_args(monomial):
+                if index in self.algebra.plain(factor).free_symbols:
+                    inside *= factor
+                else:
+                    outside *= factor
+            result += outside * self._sum_of(self.algebra.plain(inside), index, low, high)
+        return result
+
+    def _sum_of(self, term: Expr, index: Symbol, low: Expr, high: Expr) -> Expr:
+        if term == 1:
+            return self(high - low + 1)
+        for factor in sympy.Mul.make_args(term):
+            delta = factor.base if factor.is_Pow else factor
+            if isinstance(delta, KroneckerDelta):
+                (other,) = set(delta.args) - {index}
+                return self((term / factor).subs(index, other))
+        if term.has(Sum):
+            raise TypeError(f"a sum inside of a sum that does not come apart: {term}")
+        return self.algebra.atom(Sum(term.subs(index, _INDEX), (_INDEX, low, high)))

@@ -1,0 +1,206 @@
+"""Every path through the branches of a formula or of a textbook statement.
+
+Comparisons that the facts do not decide fork the path, and each branch learns what it has
+assumed. A branch whose assumptions contradict what is known is dropped; `Facts` says so only with
+a proof. Two arms that are identically equal need no fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+from sympy import Abs, Expr, Max, Min, Piecewise, S
+
+from derivations.facts import NONNEGATIVE, POSITIVE, ZERO, Facts
+from refloss.formula.exponential import excess_series
+from refloss.formula.reading import Formula, read
+from refloss.formula.symbols import Condition, Quantity, meaning
+
+Claim = tuple[Expr, str]  # (expression, kind): the expression is > 0, >= 0 or = 0
+Function = Callable[["Path"], Any]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """The end of a path: what it assumed, and what came out."""
+
+    facts: Facts
+    outcome: Any
+
+
+class _DeadEnd(Exception):
+    """The facts leave no way on."""
+
+
+class Path:
+    """One way through the branches: the facts so far, and the turns yet to take."""
+
+    def __init__(self, facts: Facts, turns: Sequence[int]) -> None:
+        self.facts = facts
+        self.turns = list(turns)
+        self.taken: list[int] = []
+        self.untaken: list[list[int]] = []
+
+    def pick(self, options: Sequence[Sequence[Claim]]) -> int:
+        """One of several sets of claims, assumed from here on; the others are walked later."""
+        if len(self.taken) < len(self.turns):
+            turn = self.turns[len(self.taken)]
+            self.facts = self._after(options[turn])
+        else:
+            open_ = [(n, facts) for n, claims in enumerate(options)
+                     if not (facts := self._after(claims)).contradictory]  # fmt: skip
+            if not open_:
+                raise _DeadEnd
+            for n, _ in open_[1:]:
+                self.untaken.append([*self.taken, n])
+            turn, self.facts = open_[0]
+        self.taken.append(turn)
+        return turn
+
+    def _after(self, claims: Sequence[Claim]) -> Facts:
+        facts = self.facts
+        for expression, kind in claims:
+            facts = facts.given(expression, kind)
+        return facts
+
+    def holds(self, condition: Condition) -> bool:
+        """Whether the condition holds on this path."""
+        d = self.resolve(condition.difference)
+        relation = condition.relation
+        if relation == "==":
+            turn = self.pick([[(d, ZERO)], [(d, POSITIVE)], [(-d, POSITIVE)]])
+        elif relation == ">":
+            turn = self.pick([[(d, POSITIVE)], [(-d, NONNEGATIVE)]])
+        else:
+            turn = self.pick([[(d, NONNEGATIVE)], [(-d, POSITIVE)]])
+        return (turn == 0) != condition.opposite
+
+    def select(self, condition: Condition, chosen: Expr, otherwise: Expr) -> Expr:
+        """The arm of ``where``."""
+        if chosen == otherwise or self._same(chosen, otherwise):
+            return chosen
+        return chosen if self.holds(condition) else otherwise
+
+    def _same(self, a: Expr, b: Expr) -> bool:
+        if a.has(Abs, sympy.oo) or b.has(Abs, sympy.oo):
+            return False
+        return self.facts.vanishes(a - b)
+
+    def resolve(self, expression: Expr) -> Expr:
+        """The expression without absolute values, maxima and pieces.
+
+        Where pieces have explicit conditions, every piece is walked whose closure can be reached:
+        at a kink the textbook says several things.
+        """
+        if not expression.has(Abs, Max, Min, Piecewise, sympy.sign):
+            return expression
+        if isinstance(expression, Piecewise):
+            return self._piece(expression)
+        e = expression.func(*(self.resolve(a) for a in expression.args))
+        if isinstance(e, Abs):
+            inside = e.args[0]
+            return inside if self.holds(Condition(inside, ">=")) else -inside
+        if isinstance(e, sympy.sign):
+            return self._sign(e.args[0])
+        if isinstance(e, Max | Min):
+            best, *rest = e.args
+            for other in rest:
+                larger = self.holds(Condition(best - other, ">="))
+                best = best if larger == isinstance(e, Max) else other
+            return best
+        return e
+
+    def _sign(self, inside: Expr) -> Expr:
+        turn = self.pick([[(inside, ZERO)], [(inside, POSITIVE)], [(-inside, POSITIVE)]])
+        return S((0, 1, -1)[turn])
+
+    def _piece(self, piecewise: Piecewise) -> Expr:
+        options: list[list[Claim]] = []
+        values: list[Expr | None] = []
+        before: list[Any] = []
+        for value, condition in piecewise.args:
+            here = condition
+            if condition == S.true:
+                here = sympy.And(*(sympy.Not(c) for c in before))
+            before.append(condition)
+            for claims in self._claims(here):
+                options.append([(e, ZERO if k == ZERO else NONNEGATIVE) for e, k in claims])
+                values.append(value)
+        for claims in self._claims(sympy.Not(sympy.Or(*before))):
+            options.append(claims)
+            values.append(None)
+        value = values[self.pick(options)]
+        if value is None:
+            raise ValueError(f"no piece of {piecewise} covers {self.facts}")
+        return self.resolve(value)
+
+    def _claims(self, condition: Any) -> list[list[Claim]]:
+        """A condition as alternatives, each a list of claims."""
+        if condition == S.false:
+            return []
+        flat = sympy.to_dnf(condition.replace(Abs, self._absolute), simplify=False)
+        found: list[list[Claim]] = []
+        for alternative in sympy.Or.make_args(flat):
+            claims: list[list[Claim]] = [[]]
+            for part in sympy.And.make_args(alternative):
+                claims = [[*c, *more] for c in claims for more in _of_relation(part)]
+            found += claims
+        return found
+
+    def _absolute(self, inside: Expr) -> Expr:
+        return self.resolve(Abs(inside))
+
+
+def _of_relation(part: Any) -> list[list[Claim]]:
+    if part == S.true:
+        return [[]]
+    if part == S.false:
+        return []
+    d = part.lhs - part.rhs
+    match part:
+        case sympy.Gt():
+            return [[(d, POSITIVE)]]
+        case sympy.Ge():
+            return [[(d, NONNEGATIVE)]]
+        case sympy.Lt():
+            return [[(-d, POSITIVE)]]
+        case sympy.Le():
+            return [[(-d, NONNEGATIVE)]]
+        case sympy.Eq():
+            return [[(d, ZERO)]]
+        case sympy.Ne():
+            return [[(d, POSITIVE)], [(-d, POSITIVE)]]
+    raise TypeError(f"{part} is no comparison")
+
+
+def explore(function: Function, facts: Facts) -> Iterator[Leaf]:
+    """The outcome of ``function(path)`` on every path that the facts leave open."""
+    waiting: list[list[int]] = [[]]
+    while waiting:
+        path = Path(facts, waiting.pop())
+        try:
+            outcome = function(path)
+        except _DeadEnd:
+            continue
+        finally:
+            waiting += path.untaken
+        yield Leaf(path.facts, outcome)
+
+
+def formula_on(path: Path, formula: Formula, quantities: Mapping[str, Expr]) -> Expr:
+    """A working formula on a path, as an expression of its quantities (by parameter name)."""
+    names = formula.__code__.co_varnames[: formula.__code__.co_argcount]
+    bound = read(formula, meaning(path), finish=_over_the_reals)
+    outcome = bound(*(Quantity(quantities[name]) for name in names))
+    expression = outcome.expression if isinstance(outcome, Quantity) else sympy.sympify(outcome)
+    return path.resolve(expression)
+
+
+def _over_the_reals(formula: Formula) -> Formula:
+    """A series stands for its sum; `derivations.bounds` bounds the difference."""
+    if (formula.__module__, formula.__name__) == (excess_series.__module__, excess_series.__name__):
+        return lambda x: Quantity(sympy.exp(x.expression) - 1 - x.expression)
+    return formula

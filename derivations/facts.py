@@ -1,0 +1,253 @@
+"""What is known on a path: inequalities between polynomials, and what follows from them.
+
+The conclusions are those of linear arithmetic, with every monomial as an unknown of its own
+(Fourier and Motzkin's elimination over the rationals). It may fail to see that a set
+of facts contradicts itself, but when it says so it is true; a path is only ever dropped on
+such a contradiction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import sympy
+from sympy import Expr, Symbol
+
+from derivations.algebra import Algebra, Normal, fraction
+
+Monomial = tuple[tuple[Symbol, int], ...]
+Linear = dict[Monomial, Fraction]
+POSITIVE, NONNEGATIVE, ZERO = ">", ">=", "="
+
+_UNIT: Monomial = ()
+_MOST = 400  # inequalities in one elimination; beyond that nothing is concluded
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A polynomial in atoms that is > 0, >= 0 or = 0."""
+
+    expression: Expr
+    kind: str
+
+    @cached_property
+    def linear(self) -> Linear:
+        return linear(fraction(self.expression)[0])
+
+    def __str__(self) -> str:
+        return f"{self.expression} {self.kind} 0"
+
+
+class Undecided(Exception):
+    """A sign that the facts do not tell."""
+
+
+class Facts:
+    """An algebra and what is known about its atoms."""
+
+    def __init__(self, algebra: Algebra, facts: Sequence[Fact] = ()) -> None:
+        self.algebra, self.facts = algebra, tuple(facts)
+        self._signs: dict[Any, int | None] = {}
+        self.normal = Normal(algebra, self._polynomial_sign)
+
+    def given(self, expression: Expr, kind: str) -> Facts:
+        """The facts and one more: that the expression is > 0, >= 0 or = 0."""
+        numerator, denominator = fraction(self.normal(expression))
+        below = self._polynomial_sign(denominator)
+        if kind != ZERO and not below:
+            raise Undecided(f"the sign of {self.algebra.plain(denominator.as_expr())}")
+        polynomial = numerator.as_expr() * (1 if kind == ZERO else below)
+        return Facts(self.algebra, (*self.facts, Fact(polynomial, kind)))
+
+    def strictly(self) -> Facts:
+        """The same facts without their boundaries."""
+        kinds = {NONNEGATIVE: POSITIVE}
+        strict = (Fact(f.expression, kinds.get(f.kind, f.kind)) for f in self.facts)
+        return Facts(self.algebra, tuple(strict))
+
+    @property
+    def contradictory(self) -> bool:
+        """Whether nothing satisfies the facts."""
+        return self.refutes({_UNIT: Fraction(1)}, POSITIVE)
+
+    def refutes(self, polynomial: Linear, kind: str) -> bool:
+        """Whether one more inequality would contradict the facts."""
+        rows = [*(f.linear for f in self.facts), polynomial]
+        kinds = [*(f.kind for f in self.facts), kind]
+        for monomial, positive in self._signed({m for row in rows for m in row}):
+            rows.append({monomial: Fraction(1)})
+            kinds.append(POSITIVE if positive else NONNEGATIVE)
+        return infeasible(rows, kinds)
+
+    def _signed(self, candidates: set[Monomial]) -> Iterator[tuple[Monomial, bool]]:
+        positive = set(self.algebra.positive)
+        nonnegative = set(self.algebra.nonnegative)
+        for f in self.facts:
+            if len(f.linear) == 1 and f.kind != ZERO:
+                ((monomial, coefficient),) = f.linear.items()
+                if coefficient > 0 and len(monomial) == 1 and monomial[0][1] == 1:
+                    (positive if f.kind == POSITIVE else nonnegative).add(monomial[0][0])
+        for monomial in candidates - {_UNIT}:
+            if all(a in positive for a, _ in monomial):
+                yield monomial, True
+            elif all(n % 2 == 0 or a in positive or a in nonnegative for a, n in monomial):
+                yield monomial, False
+
+    def sign(self, expression: Expr) -> int | None:
+        """-1, 0 or 1; None where the facts do not tell."""
+        above, below = (self._polynomial_sign(p) for p in fraction(self.normal(expression)))
+        return None if above is None or below is None else above * below
+
+    def _polynomial_sign(self, polynomial: Any) -> int | None:
+        key = polynomial.as_expr()
+        if key not in self._signs:
+            self._signs[key] = self._find_sign(polynomial)
+        return self._signs[key]
+
+    def _find_sign(self, polynomial: Any) -> int | None:
+        form = linear(polynomial)
+        if not form:
+            return 0
+        if form.keys() == {_UNIT}:
+            return 1 if form[_UNIT] > 0 else -1
+        minus = {m: -c for m, c in form.items()}
+        if self.refutes(minus, NONNEGATIVE):
+            return 1
+        if self.refutes(form, NONNEGATIVE):
+            return -1
+        if self.refutes(minus, POSITIVE) and self.refutes(form, POSITIVE):
+            return 0
+        content, factors = polynomial.factor_list()
+        if len(factors) == 1 and factors[0][1] == 1:
+            return None
+        sign = 1 if content > 0 else -1
+        for factor, power in factors:
+            of_factor = self._polynomial_sign(factor)
+            if of_factor is None:
+                return None
+            sign *= of_factor**power
+        return sign
+
+    def at_least_zero(self, expression: Expr) -> bool:
+        """Whether the facts say that the expression is >= 0."""
+        above, below = fraction(self.normal(expression))
+        sign = self._polynomial_sign(below)
+        if not sign:
+            return False
+        return self.refutes({m: -c * sign for m, c in linear(above).items()}, POSITIVE)
+
+    def vanishes(self, expression: Expr) -> bool:
+        """Whether the expression is zero, also by the equations that the facts imply."""
+        difference = self.normal(expression)
+        if fraction(difference)[0] == 0:
+            return True
+        plain = self.algebra.plain(difference)
+        for symbol, root in self.equations():
+            plain = plain.subs(symbol, root)
+            if fraction(self.normal(plain))[0] == 0:
+                return True
+        return False
+
+    def equations(self) -> Iterator[tuple[Symbol, Expr]]:
+        """Variables that the facts determine, and by what."""
+        known: dict[Symbol, Expr] = {}
+        for fact in self.facts:
+            if fact.kind == POSITIVE:
+                continue
+            if fact.kind == NONNEGATIVE and not self.refutes(fact.linear, POSITIVE):
+                continue
+            equation = self.algebra.plain(fact.expression)
+            for symbol, root in known.items():
+                equation = equation.subs(symbol, root)
+            for symbol in sorted(equation.free_symbols, key=str):
+                slope = equation.diff(symbol)
+                if slope.is_Rational and slope != 0:
+                    root = sympy.expand(symbol - equation / slope)
+                    known[symbol] = root
+                    yield symbol, root
+                    break
+
+    @property
+    def on_boundary(self) -> bool:
+        """Whether the facts leave no open set, but an edge."""
+        return self.strictly().contradictory
+
+    def __str__(self) -> str:
+        return " and ".join(f"{self.algebra.plain(f.expression)} {f.kind} 0" for f in self.facts)
+
+
+def linear(polynomial: Any) -> Linear:
+    """The coefficients of a polynomial, by monomial."""
+    symbols = polynomial.ring.symbols
+    return {
+        tuple((s, n) for s, n in zip(symbols, exponents, strict=True) if n): Fraction(
+            int(c.numerator), int(c.denominator)
+        )
+        for exponents, c in polynomial.terms()
+    }
+
+
+def infeasible(rows: Sequence[Mapping[Monomial, Fraction]], kinds: Sequence[str]) -> bool:
+    """Whether no numbers for the monomials satisfy every row; False where that is not found out."""
+    system = [(dict(row), kind) for row, kind in zip(rows, kinds, strict=True)]
+    system = _without_equations(system)
+    while True:
+        for row, kind in system:
+            if not any(m != _UNIT and c for m, c in row.items()):
+                constant = row.get(_UNIT, Fraction(0))
+                if constant < 0 or (constant == 0 and kind == POSITIVE):
+                    return True
+                if kind == ZERO and constant != 0:
+                    return True
+        system = [(r, k) for r, k in system if any(m != _UNIT and c for m, c in r.items())]
+        unknowns = {m for row, _ in system for m, c in row.items() if m != _UNIT and c}
+        if not unknowns or len(system) > _MOST:
+            return False
+        system = _eliminate(system, min(unknowns, key=lambda m: (_cost(system, m), str(m))))
+
+
+def _without_equations(system: list[tuple[Linear, str]]) -> list[tuple[Linear, str]]:
+    done: list[tuple[Linear, str]] = []
+    rest = sorted(system, key=lambda item: item[1] != ZERO)
+    while rest:
+        row, kind = rest.pop(0)
+        pivot = next((m for m, c in row.items() if m != _UNIT and c), None)
+        if kind != ZERO or pivot is None:
+            done.append((row, kind))
+            continue
+        rest = [(_combined(r, row, -r.get(pivot, Fraction(0)) / row[pivot]), k) for r, k in rest]
+    return done
+
+
+def _combined(row: Linear, other: Linear, factor: Fraction) -> Linear:
+    out = dict(row)
+    for m, c in other.items():
+        out[m] = out.get(m, Fraction(0)) + factor * c
+    return {m: c for m, c in out.items() if c}
+
+
+def _cost(system: list[tuple[Linear, str]], unknown: Monomial) -> int:
+    signs = [row.get(unknown, 0) for row, _ in system]
+    return sum(s > 0 for s in signs) * sum(s < 0 for s in signs)
+
+
+def _eliminate(system: list[tuple[Linear, str]], unknown: Monomial) -> list[tuple[Linear, str]]:
+    above = [(r, k) for r, k in system if r.get(unknown, 0) > 0]
+    below = [(r, k) for r, k in system if r.get(unknown, 0) < 0]
+    rest = [(r, k) for r, k in system if not r.get(unknown, 0)]
+    seen = {(frozenset(r.items()), k) for r, k in rest}
+    for up, up_kind in above:
+        for down, down_kind in below:
+            row = _combined(
+                {m: c / up[unknown] for m, c in up.items()}, down, -1 / down[unknown]
+            )
+            kind = POSITIVE if POSITIVE in (up_kind, down_kind) else NONNEGATIVE
+            key = (frozenset(row.items()), kind)
+            if key not in seen:
+                seen.add(key)
+                rest.append((row, kind))
+    return rest
