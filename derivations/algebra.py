@@ -19,7 +19,9 @@ from typing import Any
 
 import sympy
 from sympy import Dummy, Expr, Integer, KroneckerDelta, Rational, Sum, Symbol, exp, log
+from sympy.polys.domains import QQ
 from sympy.polys.fields import sfield
+from sympy.polys.rings import ring
 
 Sign = Callable[[Any], int | None]
 
@@ -84,6 +86,65 @@ def fraction(expression: Expr) -> tuple[Any, Any]:
     """Numerator and denominator of a rational expression: coprime polynomials."""
     _, element = sfield(expression)
     return element.numer, element.denom
+
+
+def factored(polynomial: Any) -> tuple[Any, list[tuple[Any, int]]]:
+    """The content of a polynomial, and its irreducible factors with their powers."""
+    if polynomial.is_ground:
+        return polynomial.LC, []
+    content, factors = polynomial.factor_list()
+    return content, list(factors)
+
+
+def is_zero(expression: Expr) -> bool:
+    """Whether a rational expression of atoms is identically zero.
+
+    Its numerator over a common denominator is multiplied out; nothing is cancelled on the way.
+    """
+    symbols = sorted(expression.free_symbols, key=lambda s: (s.name, s.sort_key()))
+    if not symbols:
+        return bool(expression == 0)
+    numbers = ring([Dummy() for _ in symbols], QQ)[0]
+    generators = dict(zip(symbols, numbers.gens, strict=True))
+    return not _over_common_denominator(expression, numbers, generators)[0]
+
+
+def _over_common_denominator(
+    e: Expr, numbers: Any, generators: dict[Symbol, Any]
+) -> tuple[Any, dict[Any, int]]:
+    """A rational expression as a polynomial over a product of powers of polynomials."""
+    if e.is_Rational:
+        return numbers(QQ(e.p, e.q)), {}
+    if e.is_Symbol:
+        return generators[e], {}
+    if e.is_Pow:
+        above, below = _over_common_denominator(e.base, numbers, generators)
+        count = int(e.exp)
+        if count >= 0:
+            return above**count, {factor: n * count for factor, n in below.items()}
+        flipped = _product(below, numbers) ** -count
+        if above.is_ground:
+            return flipped / above.LC**-count, {}
+        return flipped, {above: -count}
+    parts = [_over_common_denominator(a, numbers, generators) for a in e.args]
+    common: dict[Any, int] = {}
+    if e.is_Mul:
+        for _, below in parts:
+            for factor, n in below.items():
+                common[factor] = common.get(factor, 0) + n
+        return reduce(mul, (above for above, _ in parts)), common
+    for _, below in parts:
+        for factor, n in below.items():
+            common[factor] = max(common.get(factor, 0), n)
+    total = numbers.zero
+    for above, below in parts:
+        missing = {factor: n - below.get(factor, 0) for factor, n in common.items()}
+        total += above * _product(missing, numbers)
+    return total, common
+
+
+def _product(powers: dict[Any, int], numbers: Any) -> Any:
+    return reduce(mul, (factor**n for factor, n in powers.items()), numbers.one)
 
 
 def monomials(expression: Expr) -> Iterator[tuple[Rational, Expr]]:
@@ -156,7 +217,7 @@ class Normal:
         unknown: Expr = _ONE
         positive = True
         for polynomial, direction in zip(fraction(u), (1, -1), strict=True):
-            content, factors = polynomial.factor_list()
+            content, factors = factored(polynomial)
             number = Rational(str(content))
             positive ^= bool(number < 0)
             if number != 0:

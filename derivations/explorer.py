@@ -31,7 +31,11 @@ class Leaf:
     outcome: Any
 
 
-class _DeadEnd(Exception):
+class UncoveredError(Exception):
+    """The textbook says nothing about a part of its domain."""
+
+
+class _DeadEndError(Exception):
     """The facts leave no way on."""
 
 
@@ -53,7 +57,7 @@ class Path:
             open_ = [(n, facts) for n, claims in enumerate(options)
                      if not (facts := self._after(claims)).contradictory]  # fmt: skip
             if not open_:
-                raise _DeadEnd
+                raise _DeadEndError
             for n, _ in open_[1:]:
                 self.untaken.append([*self.taken, n])
             turn, self.facts = open_[0]
@@ -124,8 +128,8 @@ class Path:
         for value, condition in piecewise.args:
             here = condition
             if condition == S.true:
-                here = sympy.And(*(sympy.Not(c) for c in before))
-            before.append(condition)
+                here = sympy.And(*(sympy.Not(c) for _, c in piecewise.args[:-1]))
+            before.append(_closure(condition))
             for claims in self._claims(here):
                 options.append([(e, ZERO if k == ZERO else NONNEGATIVE) for e, k in claims])
                 values.append(value)
@@ -134,7 +138,7 @@ class Path:
             values.append(None)
         value = values[self.pick(options)]
         if value is None:
-            raise ValueError(f"no piece of {piecewise} covers {self.facts}")
+            raise UncoveredError(f"no piece of {piecewise} covers {self.facts}")
         return self.resolve(value)
 
     def _claims(self, condition: Any) -> list[list[Claim]]:
@@ -152,6 +156,20 @@ class Path:
 
     def _absolute(self, inside: Expr) -> Expr:
         return self.resolve(Abs(inside))
+
+
+def _closure(condition: Any) -> Any:
+    """The condition with its boundary."""
+    if isinstance(condition, sympy.And | sympy.Or):
+        return condition.func(*(_closure(part) for part in condition.args))
+    match condition:
+        case sympy.Gt():
+            return sympy.Ge(*condition.args, evaluate=False)
+        case sympy.Lt():
+            return sympy.Le(*condition.args, evaluate=False)
+        case sympy.Ne():
+            return S.true
+    return condition
 
 
 def _of_relation(part: Any) -> list[list[Claim]]:
@@ -183,7 +201,7 @@ def explore(function: Function, facts: Facts) -> Iterator[Leaf]:
         path = Path(facts, waiting.pop())
         try:
             outcome = function(path)
-        except _DeadEnd:
+        except _DeadEndError:
             continue
         finally:
             waiting += path.untaken

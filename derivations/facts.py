@@ -17,7 +17,7 @@ from typing import Any
 import sympy
 from sympy import Expr, Symbol
 
-from derivations.algebra import Algebra, Normal, fraction
+from derivations.algebra import Algebra, Normal, factored, fraction, is_zero
 
 Monomial = tuple[tuple[Symbol, int], ...]
 Linear = dict[Monomial, Fraction]
@@ -42,7 +42,7 @@ class Fact:
         return f"{self.expression} {self.kind} 0"
 
 
-class Undecided(Exception):
+class UndecidedError(Exception):
     """A sign that the facts do not tell."""
 
 
@@ -59,9 +59,9 @@ class Facts:
         numerator, denominator = fraction(self.normal(expression))
         below = self._polynomial_sign(denominator)
         if kind != ZERO and not below:
-            raise Undecided(f"the sign of {self.algebra.plain(denominator.as_expr())}")
-        polynomial = numerator.as_expr() * (1 if kind == ZERO else below)
-        return Facts(self.algebra, (*self.facts, Fact(polynomial, kind)))
+            raise UndecidedError(f"the sign of {self.algebra.plain(denominator.as_expr())}")
+        fact = Fact(numerator.as_expr() * (1 if kind == ZERO else below), kind)
+        return self if fact in self.facts else Facts(self.algebra, (*self.facts, fact))
 
     def strictly(self) -> Facts:
         """The same facts without their boundaries."""
@@ -76,14 +76,22 @@ class Facts:
 
     def refutes(self, polynomial: Linear, kind: str) -> bool:
         """Whether one more inequality would contradict the facts."""
-        rows = [*(f.linear for f in self.facts), polynomial]
-        kinds = [*(f.kind for f in self.facts), kind]
-        for monomial, positive in self._signed({m for row in rows for m in row}):
-            rows.append({monomial: Fraction(1)})
-            kinds.append(POSITIVE if positive else NONNEGATIVE)
-        return infeasible(rows, kinds)
+        rows = [*((f.linear, f.kind) for f in self.facts), (polynomial, kind)]
+        positive, nonnegative = self._signed_atoms()
+        if _contradict(rows, positive, nonnegative):
+            return True
+        mixed = {m for row, _ in rows for m in row if len(m) > 1}
+        factors = {a for m in mixed for a, _ in m} & positive
+        products = [
+            ({_times(m, atom): c for m, c in f.linear.items()}, f.kind)
+            for f in self.facts
+            for atom in factors
+            if f.kind != ZERO and not f.linear.keys() <= {_UNIT, ((atom, 1),)}
+        ]
+        products = [(row, k) for row, k in products if row.keys() & mixed]
+        return bool(products) and _contradict([*rows, *products], positive, nonnegative)
 
-    def _signed(self, candidates: set[Monomial]) -> Iterator[tuple[Monomial, bool]]:
+    def _signed_atoms(self) -> tuple[set[Symbol], set[Symbol]]:
         positive = set(self.algebra.positive)
         nonnegative = set(self.algebra.nonnegative)
         for f in self.facts:
@@ -91,11 +99,7 @@ class Facts:
                 ((monomial, coefficient),) = f.linear.items()
                 if coefficient > 0 and len(monomial) == 1 and monomial[0][1] == 1:
                     (positive if f.kind == POSITIVE else nonnegative).add(monomial[0][0])
-        for monomial in candidates - {_UNIT}:
-            if all(a in positive for a, _ in monomial):
-                yield monomial, True
-            elif all(n % 2 == 0 or a in positive or a in nonnegative for a, n in monomial):
-                yield monomial, False
+        return positive, nonnegative
 
     def sign(self, expression: Expr) -> int | None:
         """-1, 0 or 1; None where the facts do not tell."""
@@ -121,7 +125,7 @@ class Facts:
             return -1
         if self.refutes(minus, POSITIVE) and self.refutes(form, POSITIVE):
             return 0
-        content, factors = polynomial.factor_list()
+        content, factors = factored(polynomial)
         if len(factors) == 1 and factors[0][1] == 1:
             return None
         sign = 1 if content > 0 else -1
@@ -143,12 +147,12 @@ class Facts:
     def vanishes(self, expression: Expr) -> bool:
         """Whether the expression is zero, also by the equations that the facts imply."""
         difference = self.normal(expression)
-        if fraction(difference)[0] == 0:
+        if is_zero(difference):
             return True
         plain = self.algebra.plain(difference)
         for symbol, root in self.equations():
             plain = plain.subs(symbol, root)
-            if fraction(self.normal(plain))[0] == 0:
+            if is_zero(self.normal(plain)):
                 return True
         return False
 
@@ -180,21 +184,43 @@ class Facts:
         return " and ".join(f"{self.algebra.plain(f.expression)} {f.kind} 0" for f in self.facts)
 
 
+def _contradict(
+    rows: Sequence[tuple[Linear, str]], positive: set[Symbol], nonnegative: set[Symbol]
+) -> bool:
+    """Whether inequalities contradict each other, with what is known of each monomial's sign."""
+    signs = []
+    for monomial in {m for row, _ in rows for m in row} - {_UNIT}:
+        if all(a in positive for a, _ in monomial):
+            signs.append(({monomial: Fraction(1)}, POSITIVE))
+        elif all(n % 2 == 0 or a in positive or a in nonnegative for a, n in monomial):
+            signs.append(({monomial: Fraction(1)}, NONNEGATIVE))
+    return infeasible([*rows, *signs])
+
+
+def _times(monomial: Monomial, atom: Symbol) -> Monomial:
+    powers = dict(monomial)
+    powers[atom] = powers.get(atom, 0) + 1
+    return _sorted(powers)
+
+
+def _sorted(powers: Mapping[Symbol, int]) -> Monomial:
+    return tuple(sorted(powers.items(), key=lambda item: item[0].sort_key()))
+
+
 def linear(polynomial: Any) -> Linear:
     """The coefficients of a polynomial, by monomial."""
     symbols = polynomial.ring.symbols
     return {
-        tuple((s, n) for s, n in zip(symbols, exponents, strict=True) if n): Fraction(
+        _sorted({s: n for s, n in zip(symbols, exponents, strict=True) if n}): Fraction(
             int(c.numerator), int(c.denominator)
         )
         for exponents, c in polynomial.terms()
     }
 
 
-def infeasible(rows: Sequence[Mapping[Monomial, Fraction]], kinds: Sequence[str]) -> bool:
+def infeasible(rows: Sequence[tuple[Linear, str]]) -> bool:
     """Whether no numbers for the monomials satisfy every row; False where that is not found out."""
-    system = [(dict(row), kind) for row, kind in zip(rows, kinds, strict=True)]
-    system = _without_equations(system)
+    system = _without_equations(list(rows))
     while True:
         for row, kind in system:
             if not any(m != _UNIT and c for m, c in row.items()):
@@ -242,9 +268,7 @@ def _eliminate(system: list[tuple[Linear, str]], unknown: Monomial) -> list[tupl
     seen = {(frozenset(r.items()), k) for r, k in rest}
     for up, up_kind in above:
         for down, down_kind in below:
-            row = _combined(
-                {m: c / up[unknown] for m, c in up.items()}, down, -1 / down[unknown]
-            )
+            row = _combined({m: c / up[unknown] for m, c in up.items()}, down, -1 / down[unknown])
             kind = POSITIVE if POSITIVE in (up_kind, down_kind) else NONNEGATIVE
             key = (frozenset(row.items()), kind)
             if key not in seen:

@@ -1,0 +1,126 @@
+"""Whether two ways to a number agree, arm by arm; or, at a kink, lie between arms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import product
+from typing import Any
+
+from sympy import Expr, Interval, Symbol, oo
+
+from derivations.algebra import Algebra
+from derivations.explorer import Leaf, Path, explore
+from derivations.facts import NONNEGATIVE, POSITIVE, ZERO, Facts
+from derivations.obligations import RefutedError
+from derivations.statement import Statement
+
+Way = Callable[[Path], Expr]
+
+
+def show_equal(working: Way, textbook: Way, facts: Facts) -> str:
+    """Show that the working way gives what the textbook says, on every arm."""
+    arms = kinks = 0
+    for leaf in explore(lambda path: (working(path), textbook(path)), facts):
+        ours, theirs = leaf.outcome
+        if leaf.facts.vanishes(ours - theirs):
+            arms += 1
+        else:
+            _show_member(ours, textbook, leaf)
+            kinks += 1
+    if not arms:
+        raise RefutedError("no arm can be reached")
+    return counted(arms, "arm") + (f", {counted(kinks, 'kink')}" if kinks else "")
+
+
+def _show_member(ours: Expr, textbook: Way, leaf: Leaf) -> None:
+    """Show that a number lies between two of the textbook's arms that meet here."""
+    facts = leaf.facts
+    if not facts.on_boundary:
+        raise RefutedError(f"where {facts}: {ours} is not {leaf.outcome[1]}")
+    meeting = [
+        other.outcome
+        for other in explore(textbook, facts)
+        if all(_implied(facts, f.expression, f.kind) for f in other.facts.facts)
+    ]
+    below = any(_at_least(facts, ours - other) for other in meeting)
+    above = any(_at_least(facts, other - ours) for other in meeting)
+    if not (below and above):
+        raise RefutedError(f"where {facts}: {ours} is outside of what {meeting} span")
+
+
+def _at_least(facts: Facts, difference: Expr) -> bool:
+    return facts.vanishes(difference) or facts.at_least_zero(difference)
+
+
+def _implied(facts: Facts, polynomial: Expr, kind: str) -> bool:
+    expression = facts.algebra.plain(polynomial)
+    if kind == ZERO:
+        return facts.vanishes(expression)
+    if kind == NONNEGATIVE:
+        return _at_least(facts, expression)
+    return facts.sign(expression) == 1
+
+
+def show_derivative(function: Way, variable: Any, derivative: Way, facts: Facts) -> str:
+    """Show that on every open arm one is the derivative of the other."""
+    arms = 0
+    for leaf in explore(lambda path: (function(path), derivative(path)), facts):
+        if leaf.facts.on_boundary:
+            continue
+        value, slope = leaf.outcome
+        if not leaf.facts.vanishes(value.diff(variable) - slope):
+            raise RefutedError(
+                f"where {leaf.facts}: the derivative of {value} by {variable} is not {slope}"
+            )
+        arms += 1
+    if not arms:
+        raise RefutedError("no arm can be reached")
+    return counted(arms, "arm")
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def domain(
+    statement: Statement,
+    fixed: Iterable[Symbol] = (),
+    distinct: frozenset[frozenset[Any]] = frozenset(),
+) -> Facts:
+    """What the statement's domain says of its variables; singular ends are left out."""
+    positive: set[Any] = set()
+    nonnegative: set[Any] = set()
+    claims: list[tuple[Expr, str]] = []
+    for variable, allowed in statement.domain.items():
+        if variable in fixed or not isinstance(allowed, Interval):
+            continue
+        ends = statement.ends.get(variable, ())
+        low, high = allowed.start, allowed.end
+        if low == 0:
+            open_ = allowed.left_open or 0 in ends
+            (positive if open_ else nonnegative).add(variable)
+        elif low > -oo:
+            claims.append((variable - low, POSITIVE if low in ends else NONNEGATIVE))
+        if high < oo and isinstance(variable, Symbol):
+            strict = allowed.right_open or high in ends
+            claims.append((high - variable, POSITIVE if strict else NONNEGATIVE))
+    facts = Facts(Algebra(frozenset(positive), frozenset(nonnegative), distinct))
+    for expression, kind in claims:
+        facts = facts.given(expression, kind)
+    for variable in positive | nonnegative:
+        if isinstance(variable, Symbol) and variable not in fixed:
+            facts = facts.given(variable, POSITIVE if variable in positive else NONNEGATIVE)
+    return facts
+
+
+def parts_of_domain(statement: Statement) -> Iterator[dict[Symbol, Expr]]:
+    """The interior and each closed end, of every variable that has one: {} is the interior."""
+    choices: list[list[tuple[Symbol, Expr] | None]] = []
+    for variable, allowed in statement.domain.items():
+        if isinstance(allowed, Interval) and isinstance(variable, Symbol):
+            singular = statement.ends.get(variable, ())
+            ends = [(allowed.start, allowed.left_open), (allowed.end, allowed.right_open)]
+            closed = [e for e, open_ in ends if e.is_finite and not open_ and e not in singular]
+            choices.append([None, *((variable, e) for e in closed)])
+    for choice in product(*choices):
+        yield dict(pair for pair in choice if pair is not None)

@@ -1,0 +1,107 @@
+"""Obligations of losses that treat every element alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sympy import Add, Expr
+
+from derivations.agreement import (
+    Way,
+    counted,
+    domain,
+    parts_of_domain,
+    show_derivative,
+    show_equal,
+)
+from derivations.explorer import Path, formula_on
+from derivations.facts import Facts, UndecidedError
+from derivations.obligations import Obligation, RefutedError
+from derivations.statement import Statement
+from refloss.evaluation import Formulas
+from refloss.formula.reading import Formula
+
+
+def obligations(
+    name: str, statement: Statement, formulas: Formulas, quantities: Mapping[str, Any]
+) -> Iterator[Obligation]:
+    """Everything that ties the working formulas to the textbook, and the textbook to itself."""
+
+    def equal(formula: Formula, textbook: Expr) -> Callable[[], str]:
+        return lambda: over_domain(statement, formula, textbook, quantities)
+
+    yield Obligation(name, "value = textbook", equal(formulas.value, statement.textbook))
+    if statement.terms:
+        terms = Add(*statement.terms)
+        yield Obligation(
+            name,
+            "terms of the value sum to the textbook",
+            lambda: show_equal(
+                lambda path: path.resolve(terms), resolved(statement.textbook), domain(statement)
+            ),
+        )
+    for argument, closed_form in statement.gradient.items():
+        slope = Add(*closed_form)
+        yield derivative(name, f"gradient in {argument}", statement, argument, slope)
+        if argument in statement.curvature:
+            bend = Add(*statement.curvature[argument])
+            yield derivative(name, f"curvature in {argument}", statement, argument, bend, slope)
+    for part in ("gradient", "curvature"):
+        for argument, formula in getattr(formulas, part).items():
+            textbook = Add(*getattr(statement, part)[argument])
+            yield Obligation(name, f"{part} in {argument} = closed form", equal(formula, textbook))
+
+
+def resolved(expression: Expr) -> Way:
+    return lambda path: path.resolve(expression)
+
+
+def derivative(
+    name: str,
+    what: str,
+    statement: Statement,
+    argument: str,
+    closed_form: Expr,
+    of: Expr | None = None,
+) -> Obligation:
+    """That a closed form is the derivative of the textbook (or of another closed form)."""
+    function = statement.textbook if of is None else of
+    return Obligation(
+        name,
+        f"{what} = {'textbook' if of is None else 'gradient'} differentiated",
+        lambda: show_derivative(
+            resolved(function),
+            statement.arguments[argument],
+            resolved(closed_form),
+            domain(statement),
+        ),
+    )
+
+
+def over_domain(
+    statement: Statement, formula: Formula, textbook: Expr, quantities: Mapping[str, Any]
+) -> str:
+    """Show that a formula is what the textbook says: on the whole domain at once, or by parts."""
+
+    def show(facts: Facts, at: Mapping[Any, Expr]) -> str:
+        here = {name: q.subs(at) if isinstance(q, Expr) else q for name, q in quantities.items()}
+
+        def working(path: Path) -> Expr:
+            return formula_on(path, formula, here)
+
+        return show_equal(working, resolved(textbook.subs(at)), facts)
+
+    try:
+        return show(domain(statement), {})
+    except (RefutedError, UndecidedError, ValueError):
+        parts = list(parts_of_domain(statement))
+        if len(parts) == 1:
+            raise
+    for part in parts:
+        facts = domain(statement, fixed=part)
+        try:
+            show(facts if part else facts.strictly(), part)
+        except RefutedError as problem:
+            raise RefutedError(f"at {part or 'the interior'}: {problem}") from None
+    return f"{counted(len(parts), 'part')} of the domain"
