@@ -42,7 +42,7 @@ def kernels_for(model: Array, backend: str | None) -> ModuleType:
 def _can_compute(model: Array) -> None:
     xp = arguments.namespace(model)
     try:
-        probe = xp.astype(model[:0] if model.ndim else xp.reshape(model, (1,)), xp.float64)
+        probe = xp.astype(model[:0, ...] if model.ndim else xp.reshape(model, (1,)), xp.float64)
     except Exception as problem:
         raise TypeError(
             f"input: the array path computes in float64, which {type(model).__name__} refused: "
