@@ -302,7 +302,7 @@ class RowBlock:
     def arrange(self, x: Array) -> Array:
         """(R, C) -> (N, C, D), as it lies there."""
         xp = namespace(x)
-        return xp.permute_dims(xp.reshape(x, (*self._rows_by_positions(), -1)), (0, 2, 1))
+        return xp.permute_dims(xp.reshape(x, (*self._rows_by_positions(), x.shape[-1])), (0, 2, 1))
 
     def arrange_value(self, x: Array) -> Array:
         """(R, 1) -> (N, D), as it lies there."""
