@@ -10,7 +10,8 @@ default reduction. A sum has to be announced, since it looks like a mean.
 
 It may return the value, or a tuple: value and gradient, or value, gradient and Hessian diagonal.
 The gradient is that of the first argument; a dict gives those of several by name. Without a
-gradient in the tuple, torch and JAX functions are differentiated by autograd.
+tuple, torch and JAX functions are differentiated by autograd, unless what they return does not
+require a gradient.
 """
 
 from __future__ import annotations
@@ -136,11 +137,13 @@ class _Adapter:
     # The reduction it does when it has no argument for it; None if that cannot be told, because
     # every call raises: then each case that raises is one to report.
     reduction: str | None = None
+    # Whether autograd gets through it.
+    differentiable: bool = False
 
     def __call__(self, case: Case) -> Call:
         written = self.expression(case)
         if not self.returns:
-            autograd = case.asked("gradient") if self.kind != "numpy" else ()
+            autograd = case.asked("gradient") if self.differentiable else ()
             return Call(written, differentiable=autograd)
         first = required(self.loss)[0]
         parts: list[dict[str, str]] = [{}, {}]
@@ -194,7 +197,8 @@ class _Adapter:
             if isinstance(result, tuple):
                 shape = tuple(tuple(part) if isinstance(part, dict) else None for part in result)
                 return replace(adapter, returns=shape[1:])
-            return adapter
+            differentiable = {"torch": getattr(result, "requires_grad", False), "jax": True}
+            return replace(adapter, differentiable=differentiable.get(self.kind, False))
         return adapter
 
     def _own_reduction(self, namespace: dict[str, Any]) -> str | None:
@@ -214,5 +218,8 @@ class _Adapter:
     def _evaluate(self, written: str, case: Case, namespace: dict[str, Any]) -> Any:
         library = arrays_of(self.kind)
         made = {name: library.make(array) for name, array in case.arrays.items()}
+        if self.kind == "torch":
+            for array in made.values():
+                array.requires_grad_(array.is_floating_point())
         with np.errstate(all="ignore"):
             return eval(code(written), {**namespace, **made})

@@ -162,11 +162,11 @@ def _array(entry: Mapping[str, Any], dtype: str) -> NDArray[Any]:
 def _recipe(entry: Mapping[str, Any], size: int, dtype: str) -> NDArray[Any]:
     bits = _splitmix64(np.uint64(int(entry["seed"]) << 32) + np.arange(size, dtype=np.uint64))
     if entry["recipe"] == "eighths":
-        eighths = (bits >> np.uint64(57)).astype(np.float64) / 8.0 - 8.0
-        return eighths.astype(FORMATS[dtype].dtype)
+        numbers = (bits >> np.uint64(57)).astype(np.float64) / 8.0 - 8.0
+        return numbers.astype(FORMATS[dtype].dtype)
     if entry["recipe"] == "sixteenths":
-        sixteenths = (bits >> np.uint64(60)).astype(np.float64) / 16.0 + 1.0 / 32.0
-        return sixteenths.astype(FORMATS[dtype].dtype)
+        numbers = (bits >> np.uint64(60)).astype(np.float64) / 16.0 + 1.0 / 32.0
+        return numbers.astype(FORMATS[dtype].dtype)
     if entry["recipe"] == "labels":
         return (bits % np.uint64(entry["classes"])).astype(np.int64)
     raise ValueError(

@@ -227,3 +227,25 @@ def test_numbers_of_ml_dtypes_are_numbers() -> None:
         Grade.CORRECTLY_ROUNDED,
         Grade.LOSES_DIGITS,
     ]
+
+
+def test_torch_functions_that_return_no_gradient_are_judged_on_the_value() -> None:
+    torch = pytest.importorskip("torch")
+
+    def detached(input: Any, target: Any) -> Any:
+        with torch.no_grad():
+            return torch.nn.functional.binary_cross_entropy_with_logits(
+                input, target, reduction="none"
+            )
+
+    verdict = audit(detached, BINARY, dtypes=["float64"], arrays="torch").verdicts[0]
+    assert set(verdict.errors) == {"value"}
+
+
+def test_a_function_that_spoils_its_input_spoils_no_other_case() -> None:
+    def spoils(input: Any, target: Any) -> Any:
+        value = losses(input, target)[0]
+        input[...] = 0
+        return value
+
+    assert not audit(spoils, BINARY).findings

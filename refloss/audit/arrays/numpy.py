@@ -18,7 +18,7 @@ class NumPy(Arrays):
     imports = "import numpy as np"
 
     def make(self, array: NDArray[Any]) -> Any:
-        return array
+        return array.copy()  # what a function does to its input must not reach the next one
 
     def literal(self, text: str, array: NDArray[Any]) -> str:
         name = dtype_name(array)

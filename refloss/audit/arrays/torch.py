@@ -21,7 +21,7 @@ class Torch(Arrays):
     def make(self, array: NDArray[Any]) -> Any:
         if dtype_name(array) == "bfloat16":
             return torch.from_numpy(array.astype(np.float32)).to(torch.bfloat16)
-        return torch.from_numpy(array)
+        return torch.from_numpy(array.copy())
 
     def literal(self, text: str, array: NDArray[Any]) -> str:
         name = dtype_name(array)
