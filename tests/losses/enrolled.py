@@ -1,0 +1,228 @@
+"""The list of losses: whatever stands here is tested by everything in this folder.
+
+An entry is a loss, the arrays it is called with, by what they hold, and its other arguments. All
+class arrays have the shape (N, C, D), so that an entry serves element and row losses alike.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+import refloss
+from refloss.accuracy import FORMATS
+
+N, C, D = 6, 5, 3
+SHAPE = (N, C, D)
+IGNORED = -100
+
+Arrays = dict[str, NDArray[Any]]
+
+# Compiling a formula takes a second, which is none of an example's fault.
+QUICK = settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an array holds: how a generator fills it, and which entries hypothesis may choose."""
+
+    shape: Callable[[int, int, int], tuple[int, ...]]
+    fill: Callable[[np.random.Generator, tuple[int, ...]], NDArray[Any]]
+    entries: st.SearchStrategy[Any]
+    labels: bool = False
+
+
+def full(n: int, c: int, d: int) -> tuple[int, ...]:
+    return n, c, d
+
+
+# Halves of float16 are exact in every format but bfloat16, which has 8 bits: enough for eighths.
+def eighths(low: int, high: int) -> st.SearchStrategy[float]:
+    return st.integers(8 * low, 8 * high).map(lambda k: k / 8)
+
+
+LOGITS = Kind(full, lambda rng, s: 4 * rng.standard_normal(s), eighths(-16, 16))
+PROBABILITIES = Kind(
+    full, lambda rng, s: rng.uniform(0.02, 0.98, s), st.integers(1, 31).map(lambda k: k / 32)
+)
+LOG_PROBABILITIES = Kind(full, lambda rng, s: -rng.exponential(3, s), eighths(-16, 0))
+WEIGHTS = Kind(full, lambda rng, s: rng.uniform(0.25, 2, s), eighths(0, 4))
+CLASS_WEIGHTS = Kind(lambda n, c, d: (c,), WEIGHTS.fill, eighths(0, 4))
+LABELS = Kind(
+    lambda n, c, d: (n, d), lambda rng, s: rng.integers(0, C, s), st.integers(0, C - 1), True
+)
+SOME_IGNORED = Kind(
+    LABELS.shape,
+    lambda rng, s: np.where(rng.uniform(size=s) < 0.25, IGNORED, rng.integers(0, C, s)),
+    st.sampled_from([IGNORED, *range(C)]),
+    True,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One way to call a loss; ``arrays`` in the order of the loss's arguments."""
+
+    loss: str
+    arrays: Mapping[str, Kind]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        kinds = "-".join(name for name in self.arrays if name not in ("input", "mu"))
+        options = "-".join(f"{name}={value}" for name, value in self.options.items())
+        kinds += "-indices" if self.indices else ""
+        return f"{self.loss}-{kinds}{'-' if options else ''}{options}"
+
+    @property
+    def function(self) -> Any:
+        return getattr(refloss, self.loss)
+
+    @property
+    def first(self) -> str:
+        """The name of the first argument."""
+        return next(iter(self.arrays))
+
+    @property
+    def indices(self) -> bool:
+        return any(kind.labels for kind in self.arrays.values())
+
+    @property
+    def rowwise(self) -> bool:
+        return self.loss in ROW_LOSSES
+
+    @property
+    def wrt(self) -> tuple[str, ...]:
+        """The arguments it can be differentiated with respect to, here."""
+        names = ("input", "target", "teacher", "mu", "logvar")
+        return tuple(k for k, v in self.arrays.items() if k in names and not v.labels)
+
+    @property
+    def reductions(self) -> tuple[str, ...]:
+        more = ("batchmean",) if self.loss in WITH_BATCHMEAN else ()
+        return ("none", "mean", "sum", *more)
+
+    def sample(self, seed: int, dtype: str = "float64", n: int = N, d: int = D) -> Arrays:
+        """Arrays of ordinary numbers."""
+        rng = np.random.default_rng(seed)
+        return {
+            name: _as(kind, kind.fill(rng, kind.shape(n, C, d)), dtype)
+            for name, kind in self.arrays.items()
+        }
+
+    def arguments(self, dtype: str = "float64") -> st.SearchStrategy[Arrays]:
+        """Arrays of short numbers, that sum without rounding."""
+        return st.fixed_dictionaries(
+            {
+                name: hnp.arrays(
+                    np.int64 if kind.labels else np.float64,
+                    kind.shape(N, C, D),
+                    elements=kind.entries,
+                ).map(lambda array, kind=kind: _as(kind, array, dtype))
+                for name, kind in self.arrays.items()
+            }
+        )
+
+
+def _as(kind: Kind, array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    return array.astype(np.int64 if kind.labels else FORMATS[dtype].dtype)
+
+
+ENROLLED = [
+    Entry("cross_entropy", {"input": LOGITS, "target": LABELS}),
+    Entry("cross_entropy", {"input": LOGITS, "target": SOME_IGNORED, "weight": CLASS_WEIGHTS}),
+    Entry(
+        "cross_entropy",
+        {"input": LOGITS, "target": SOME_IGNORED, "weight": CLASS_WEIGHTS},
+        {"label_smoothing": 0.125},
+    ),
+    Entry(
+        "cross_entropy",
+        {"input": LOGITS, "target": PROBABILITIES, "weight": CLASS_WEIGHTS},
+        {"label_smoothing": 0.25},
+    ),
+    Entry("nll_loss", {"input": LOG_PROBABILITIES, "target": SOME_IGNORED}),
+    Entry(
+        "nll_loss", {"input": LOG_PROBABILITIES, "target": SOME_IGNORED, "weight": CLASS_WEIGHTS}
+    ),
+    Entry("cross_entropy_with_probs", {"input": PROBABILITIES, "target": SOME_IGNORED}),
+    Entry(
+        "cross_entropy_with_probs",
+        {"input": PROBABILITIES, "target": PROBABILITIES, "weight": CLASS_WEIGHTS},
+    ),
+    Entry("binary_cross_entropy_with_logits", {"input": LOGITS, "target": PROBABILITIES}),
+    Entry(
+        "binary_cross_entropy_with_logits",
+        {"input": LOGITS, "target": PROBABILITIES, "weight": WEIGHTS, "pos_weight": WEIGHTS},
+    ),
+    Entry("binary_cross_entropy", {"input": PROBABILITIES, "target": PROBABILITIES}),
+    Entry(
+        "binary_cross_entropy",
+        {"input": PROBABILITIES, "target": PROBABILITIES, "weight": WEIGHTS},
+    ),
+    *(
+        Entry("sigmoid_focal_loss", {"input": LOGITS, "target": PROBABILITIES}, options)
+        for options in ({}, {"alpha": None, "gamma": 0.5}, {"alpha": 0.75, "gamma": 0.0})
+    ),
+    Entry("softmax_focal_loss", {"input": LOGITS, "target": SOME_IGNORED}),
+    Entry(
+        "softmax_focal_loss",
+        {"input": LOGITS, "target": LABELS, "weight": CLASS_WEIGHTS},
+        {"gamma": 0.5},
+    ),
+    *(
+        Entry(loss, {"input": LOGITS, "target": LOGITS, **weight}, options)
+        for loss, options in (("mse_loss", {}), ("l1_loss", {}), ("huber_loss", {"delta": 1.5}))
+        for weight in ({}, {"weight": WEIGHTS})
+    ),
+    Entry("smooth_l1_loss", {"input": LOGITS, "target": LOGITS}, {"beta": 0.5}),
+    Entry("smooth_l1_loss", {"input": LOGITS, "target": LOGITS}, {"beta": 0.0}),
+    Entry("kl_div", {"input": LOG_PROBABILITIES, "target": PROBABILITIES}),
+    Entry(
+        "kl_div", {"input": LOG_PROBABILITIES, "target": LOG_PROBABILITIES}, {"log_target": True}
+    ),
+    Entry("gaussian_kl", {"mu": LOGITS, "logvar": LOGITS}),
+    Entry("distillation_loss", {"input": LOGITS, "teacher": LOGITS}, {"temperature": 2.0}),
+]
+
+ROW_LOSSES = {
+    "cross_entropy",
+    "nll_loss",
+    "cross_entropy_with_probs",
+    "softmax_focal_loss",
+    "distillation_loss",
+}
+WITH_BATCHMEAN = {"kl_div", "gaussian_kl", "distillation_loss"}
+NAMES = ("smooth_labels", "class_balanced_weights", *{entry.loss for entry in ENROLLED})
+
+
+def calls(entry: Entry, arrays: Arrays, **more: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Everything an entry can be asked, and the answer."""
+    options = {**entry.options, **more}
+    for reduction in entry.reductions:
+        value, gradient = entry.function.value_and_grad(
+            **arrays, **options, reduction=reduction, wrt=entry.wrt
+        )
+        yield f"{reduction} value", np.asarray(value)
+        for name, found in zip(entry.wrt, gradient, strict=True):
+            yield f"{reduction} gradient.{name}", found
+        curvature = entry.function.hessian_diag(
+            **arrays, **options, reduction=reduction, wrt=entry.first
+        )
+        yield f"{reduction} curvature.{entry.first}", curvature
+
+
+def bits(array: Any) -> bytes:
+    """What an array holds, to the last bit, but every NaN is the same."""
+    whole = np.ascontiguousarray(array)
+    return whole.dtype.str.encode() + np.where(np.isnan(whole), np.nan, whole).tobytes()

@@ -1,0 +1,134 @@
+"""The promise: every certified answer, in every format and by both backends."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+import refloss
+from refloss import oracles
+from refloss.accuracy import FORMATS, Grade
+from refloss.audit import Report, Target, audit_targets, framework
+from refloss.audit.calls import Call, call
+from refloss.audit.cases import Case
+from refloss.audit.signatures import required
+from refloss.loss import Loss, Promise
+from refloss.losses.class_balanced_weights import class_balanced_weights
+from refloss.losses.smooth_labels import smooth_labels
+
+from .enrolled import NAMES
+
+DTYPES = tuple(FORMATS)
+
+
+def array_path(case: Case) -> Call:
+    """How the array path is asked, spelled as the adapter of refloss spells it."""
+
+    def method(method: str, argument: str) -> str:
+        name = f"refloss.{case.loss}{method}"
+        named = {"wrt": argument} if argument else {}
+        return call(name, case, *required(case.loss), **named, backend="array")
+
+    return Call(
+        method("", ""),
+        gradient={argument: method(".grad", argument) for argument in case.asked("gradient")},
+        curvature={
+            argument: method(".hessian_diag", argument) for argument in case.asked("curvature")
+        },
+    )
+
+
+class Strict:
+    """refloss, given the arrays of array-api-strict and nothing else."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _Converted(getattr(refloss, name))
+
+
+class _Converted:
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __getattr__(self, name: str) -> Any:
+        return _Converted(getattr(self.function, name))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        xp = pytest.importorskip("array_api_strict")
+
+        def strict(x: Any) -> Any:
+            return xp.asarray(x) if isinstance(x, np.ndarray) else x
+
+        kwargs.pop("backend")
+        result = self.function(*map(strict, args), **{k: strict(v) for k, v in kwargs.items()})
+        assert type(result) is type(xp.zeros(1)), f"{self.function} returned {type(result)}"
+        return np.asarray(result)
+
+
+@cache
+def target(path: str) -> Target:
+    if path == "numba":
+        return framework("refloss")
+    calls = dict.fromkeys(oracles.names(), array_path)
+    module = {"array": refloss, "strict": Strict()}[path]
+    # array-api-strict has the standard's formats only
+    formats = ("float32", "float64") if path == "strict" else DTYPES
+    return Target(
+        name=path,
+        version=refloss.__version__,
+        arrays="numpy",
+        imports="import numpy as np, refloss",
+        namespace={"np": np, "refloss": module},
+        dtypes=formats,
+        calls=calls,
+    )
+
+
+def promised(loss: str, dtype: str, path: str) -> float:
+    """The bound, in ulps; the two that are no `Loss` make the usual promise."""
+    promise = getattr(getattr(refloss, loss), "promise", Promise())
+    in_float64 = dtype == "float64" and path != "numba"
+    return float(getattr(promise, "array_float64" if in_float64 else dtype))
+
+
+def broken(report: Report, path: str) -> str:
+    """Every promise that was not kept, in words."""
+    lines = [
+        f"{verdict.loss} {verdict.dtype} {component}: {errors.largest:.3f} ulp at {errors.row}"
+        for verdict in report.verdicts
+        for component, errors in verdict.errors.items()
+        if errors.largest > promised(verdict.loss, verdict.dtype, path)
+    ]
+    lines += [f"{f.grade.label}: {f.component} of {f.row}: {f.line}" for f in report.findings]
+    return "\n".join(lines)
+
+
+def test_every_public_loss_has_an_oracle_and_is_enrolled() -> None:
+    functions = [getattr(refloss, name) for name in refloss.__all__ if name.islower()]
+    losses = {f.__name__ for f in functions if isinstance(f, Loss)}
+    losses |= {smooth_labels.__name__, class_balanced_weights.__name__}
+    assert losses == set(oracles.names())
+    assert losses == set(NAMES)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", oracles.names())
+def test_every_certified_answer_is_met(name: str, dtype: str) -> None:
+    report = audit_targets([target("numba")], [name], [dtype])
+    assert not broken(report, "numba"), broken(report, "numba")
+    assert report.cases > 0
+    assert report.grade <= Grade.ACCURATE
+    skipped = {reason for verdict in report.verdicts for reason in verdict.skipped}
+    assert not skipped, "refloss has every argument that its oracles ask for"
+
+
+@pytest.mark.parametrize(
+    ("path", "dtype"),
+    [(path, dtype) for path in ("array", "strict") for dtype in target(path).dtypes],
+)
+@pytest.mark.parametrize("name", oracles.names())
+def test_the_array_path_meets_them_too(name: str, path: str, dtype: str) -> None:
+    report = audit_targets([target(path)], [name], [dtype])
+    assert not broken(report, path), broken(report, path)
+    assert report.cases > 0
