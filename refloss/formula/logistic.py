@@ -1,23 +1,51 @@
-"""The logistic function and its relatives, in words: what every binary loss is built from."""
+"""The logistic function and its relatives, in words: what every binary loss is built from.
+
+All stand on e = e^-|z|, which never grows: no tail overflows, and none cancels. What e, 1 + e and
+the division lose is put back, so that the losses may spend their few ulps elsewhere.
+"""
 
 from typing import Any
 
-from refloss.formula.words import absolute, exp, log1p, where
+from refloss.formula.pairs import ratio_error
+from refloss.formula.words import absolute, exp, exp_error, expm1, log1p, sum_error, where
+
+
+def decay(z: Any) -> Any:
+    """e^-|z|."""
+    return exp(-absolute(z))
+
+
+def decay_error(z: Any) -> Any:
+    return exp_error(-absolute(z))
 
 
 def sigmoid(z: Any) -> Any:
-    """1 / (1 + e^-z). The exponential never grows, so neither tail overflows or cancels."""
-    e = exp(-absolute(z))
-    return where(z > 0, 1, e) / (1 + e)
+    """1 / (1 + e^-z)."""
+    e = decay(z)
+    numerator = where(z > 0, 1, e)
+    lost = ratio_error(
+        numerator, where(z > 0, 0, decay_error(z)), 1 + e, sum_error(1, e) + decay_error(z)
+    )
+    return numerator / (1 + e) + lost
+
+
+def tail(z: Any) -> Any:
+    """log(1 + e^-|z|)."""
+    e = decay(z)
+    return log1p(e) + decay_error(z) / (1 + e)
 
 
 def softplus(z: Any) -> Any:
     """log(1 + e^z), to full relative accuracy in both tails."""
-    tail = log1p(exp(-absolute(z)))
-    return where(z > 0, z + tail, tail)
+    return where(z > 0, z + tail(z), tail(z))
 
 
 def sigmoid_slope(z: Any) -> Any:
     """sigmoid(z) sigmoid(-z), the derivative of sigmoid."""
-    e = exp(-absolute(z))
-    return e / ((1 + e) * (1 + e))
+    return sigmoid(z) * sigmoid(-z)
+
+
+def leaning(z: Any) -> Any:
+    """1 - 2 sigmoid(z) = -tanh(z / 2)."""
+    d = expm1(-absolute(z))
+    return where(z > 0, d, -d) / (2 + d)

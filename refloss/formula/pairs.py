@@ -7,7 +7,23 @@ error. References: T. J. Dekker 1971; D. E. Knuth, TAOCP vol. 2, 4.2.2.
 
 from typing import Any
 
-from refloss.formula.words import INFINITY, absolute, power, product_error, quotient, where
+from refloss.formula.words import (
+    INFINITY,
+    absolute,
+    power,
+    product,
+    product_error,
+    quotient,
+    sum_error,
+    where,
+)
+
+
+def blend(a: Any, x: Any, b: Any, y: Any) -> Any:
+    """a x + b y, rounded about once instead of three times; a mass of zero silences its term."""
+    first, second = product(a, x), product(b, y)
+    lost = product_error(a, x) + product_error(b, y) + sum_error(first, second)
+    return (first + second) + lost
 
 
 def ratio_error(
@@ -22,4 +38,5 @@ def ratio_error(
 
 def power_of_pair(x: Any, lost: Any, exponent: Any) -> Any:
     """(x + lost)^exponent for x >= 0: an error in x counts ``exponent`` times in the power."""
-    return power(x, exponent) * (1 + exponent * quotient(lost, x))
+    rounded = power(x, exponent)
+    return rounded + rounded * (exponent * quotient(lost, x))

@@ -31,7 +31,7 @@ def gap_error(z: Any, top: Any, is_top: Any, temperature: Any) -> Any:
 def decay(gap: Any, gap_error: Any) -> Any:
     """e^-(gap + gap_error)."""
     e = exp(-gap)
-    return e - e * gap_error
+    return where(e < INFINITY, e - e * gap_error, e)
 
 
 def decay_error(gap: Any, gap_error: Any) -> Any:

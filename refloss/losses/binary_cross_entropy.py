@@ -5,7 +5,7 @@ from typing import Any
 from refloss import arguments
 from refloss.dispatch import elementwise
 from refloss.evaluation import Formulas, Plan
-from refloss.formula import log, log1p, product, quotient
+from refloss.formula import absolute, log, log1p, product, quotient, where
 from refloss.loss import Promise, loss
 
 Array = Any
@@ -20,7 +20,9 @@ def input_gradient(input: Any, target: Any) -> Any:
 
 
 def target_gradient(input: Any) -> Any:
-    return log1p(-input) - log(input)
+    # around p = 1/2 the logarithms cancel, while 1 - 2p is exact
+    near = absolute(2 * input - 1) * 2 <= 1
+    return where(near, log1p((1 - 2 * input) / input), log1p(-input) - log(input))
 
 
 def curvature(input: Any, target: Any) -> Any:
@@ -29,10 +31,14 @@ def curvature(input: Any, target: Any) -> Any:
     return quotient(quotient(target, input), input) + off
 
 
+def target_curvature() -> Any:
+    return 0
+
+
 FORMULAS = Formulas(
     value,
     {"input": input_gradient, "target": target_gradient},
-    {"input": curvature},
+    {"input": curvature, "target": target_curvature},
 )
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from refloss import arguments
 from refloss.dispatch import elementwise
 from refloss.evaluation import Formulas, Plan
-from refloss.formula import absolute, exp, log1p, product, where
-from refloss.formula.logistic import sigmoid, sigmoid_slope, softplus
+from refloss.formula import product, where
+from refloss.formula.logistic import sigmoid, sigmoid_slope, softplus, tail
 from refloss.loss import Promise, loss
 
 Array = Any
@@ -24,18 +24,21 @@ def input_gradient(input: Any, target: Any, pos_weight: Any) -> Any:
 
 def target_gradient(input: Any, pos_weight: Any) -> Any:
     # softplus(z) = z + tail for z > 0, tail otherwise: at pos_weight 1 only z is left, exactly
-    tail = log1p(exp(-absolute(input)))
-    return (pos_weight - 1) * tail - where(input > 0, input, product(pos_weight, input))
+    return (pos_weight - 1) * tail(input) - where(input > 0, input, product(pos_weight, input))
 
 
 def curvature(input: Any, target: Any, pos_weight: Any) -> Any:
     return (pos_weight * target + (1 - target)) * sigmoid_slope(input)
 
 
+def target_curvature() -> Any:
+    return 0
+
+
 FORMULAS = Formulas(
     value,
     {"input": input_gradient, "target": target_gradient},
-    {"input": curvature},
+    {"input": curvature, "target": target_curvature},
 )
 
 

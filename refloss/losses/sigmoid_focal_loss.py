@@ -6,18 +6,17 @@ from refloss import arguments
 from refloss.dispatch import elementwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import (
+    INFINITY,
     absolute,
-    exp,
-    exp_error,
-    expm1,
     product,
     product_error,
     quotient,
     sum_error,
     where,
 )
-from refloss.formula.logistic import sigmoid, sigmoid_slope, softplus
-from refloss.formula.pairs import power_of_pair, ratio_error
+from refloss.formula.logistic import decay, decay_error, leaning, sigmoid_slope, softplus, tail
+from refloss.formula.pairs import blend, power_of_pair, ratio_error
+from refloss.formula.softmax import decay as tempered
 from refloss.loss import Promise, loss
 
 Array = Any
@@ -25,53 +24,95 @@ Array = Any
 
 def entropy(z: Any, t: Any) -> Any:
     """Binary cross-entropy, the factor that the focus multiplies."""
-    return product(t, softplus(-z)) + product(1 - t, softplus(z))
+    return blend(t, softplus(-z), 1 - t, softplus(z))
+
+
+# With e = e^-|z|, the numerator of s(z) over 1 + e is ``rise``, that of s(-z) is ``fall``.
+
+
+def rise(z: Any) -> Any:
+    return where(z > 0, 1, decay(z))
+
+
+def fall(z: Any) -> Any:
+    return where(z > 0, decay(z), 1)
 
 
 def entropy_slope(z: Any, t: Any) -> Any:
-    return (1 - t) * sigmoid(z) - t * sigmoid(-z)
+    """s(z) - t = (1 - t) s(z) - t s(-z), whose two terms cancel where the prediction is right."""
+    push, pull = (1 - t) * rise(z), t * fall(z)
+    lost = (
+        where(z > 0, -t, 1 - t) * decay_error(z)
+        + sum_error(1, -t) * rise(z)
+        + product_error(1 - t, rise(z))
+        - product_error(t, fall(z))
+        + sum_error(push, -pull)
+    )
+    numerator, denominator = (push - pull) + lost, 1 + decay(z)
+    return numerator / denominator + ratio_error(numerator, 0, denominator, denominator_error(z))
 
 
 def balance(t: Any, on: Any, off: Any) -> Any:
     """alpha_t: ``on`` for the positive class, ``off`` for the negative."""
-    return on * t + off * (1 - t)
+    return blend(on, t, off, 1 - t)
 
 
 def miss_numerator(z: Any, t: Any) -> Any:
-    """(1 + e^-|z|) m, with the miss m = 1 - p_t = (1 - t) s(z) + t s(-z)."""
-    e = exp(-absolute(z))
-    return (1 - t) * where(z > 0, 1, e) + t * where(z > 0, e, 1)
+    """(1 + e) m, with the miss m = 1 - p_t = (1 - t) s(z) + t s(-z)."""
+    return (1 - t) * rise(z) + t * fall(z)
+
+
+def miss_numerator_error(z: Any, t: Any) -> Any:
+    """What ``miss_numerator`` lost to rounding."""
+    return (
+        where(z > 0, t, 1 - t) * decay_error(z)
+        + sum_error(1, -t) * rise(z)
+        + product_error(1 - t, rise(z))
+        + product_error(t, fall(z))
+        + sum_error((1 - t) * rise(z), t * fall(z))
+    )
+
+
+def denominator_error(z: Any) -> Any:
+    """What 1 + e lost to rounding."""
+    return sum_error(1, decay(z)) + decay_error(z)
+
+
+def miss(z: Any, t: Any) -> Any:
+    return miss_numerator(z, t) / (1 + decay(z))
+
+
+def focus_on_mixed(z: Any, t: Any, gamma: Any) -> Any:
+    """m^gamma; the power would multiply an error in m, so m is carried as a pair."""
+    lost = ratio_error(
+        miss_numerator(z, t), miss_numerator_error(z, t), 1 + decay(z), denominator_error(z)
+    )
+    return power_of_pair(miss(z, t), lost, gamma)
+
+
+def focus_on_right(z: Any, gamma: Any) -> Any:
+    """m^gamma where a hard target and z agree: m = e / (1 + e), also where e underflows."""
+    exponent = product(gamma, absolute(z))
+    numerator = tempered(exponent, product_error(gamma, absolute(z)))
+    return numerator / power_of_pair(1 + decay(z), denominator_error(z), gamma)
 
 
 def focus(z: Any, t: Any, gamma: Any) -> Any:
-    """m^gamma; the power would multiply an error in m, so m is carried as a pair."""
-    e = exp(-absolute(z))
-    rest = 1 - t
-    rise, fall = where(z > 0, 1, e), where(z > 0, e, 1)
-    numerator = rest * rise + t * fall
-    lost = (
-        where(z > 0, t, rest) * exp_error(-absolute(z))
-        + sum_error(1, -t) * rise
-        + product_error(rest, rise)
-        + product_error(t, fall)
-        + sum_error(rest * rise, t * fall)
-    )
-    denominator = 1 + e
-    denominator_lost = sum_error(1, e) + exp_error(-absolute(z))
-    miss_lost = ratio_error(numerator, lost, denominator, denominator_lost)
-    return power_of_pair(numerator / denominator, miss_lost, gamma)
+    """m^gamma."""
+    return where(t == where(z > 0, 1, 0), focus_on_right(z, gamma), focus_on_mixed(z, t, gamma))
 
 
 def miss_rate(z: Any, t: Any) -> Any:
     """m' / m. Where m has underflowed it is 0, and so is m^gamma, which it multiplies."""
-    e = exp(-absolute(z))
-    return (1 - 2 * t) * quotient(e, miss_numerator(z, t)) / (1 + e)
-
-
-def leaning(z: Any) -> Any:
-    """1 - 2 s(z) = -tanh(z / 2)."""
-    d = expm1(-absolute(z))
-    return where(z > 0, d, -d) / (2 + d)
+    e = decay(z)
+    n = miss_numerator(z, t)
+    lost = ratio_error(
+        e,
+        decay_error(z),
+        n * (1 + e),
+        product_error(n, 1 + e) + n * denominator_error(z) + miss_numerator_error(z, t) * (1 + e),
+    )
+    return (1 - 2 * t) * where(n > 0, e / (n * (1 + e)) + lost, n)
 
 
 def value(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
@@ -83,14 +124,6 @@ def input_gradient(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> An
     scale = balance(target, on, off) * focus(input, target, gamma)
     pull = product(miss_rate(input, target), entropy(input, target))
     return scale * (entropy_slope(input, target) + gamma * pull)
-
-
-def target_gradient(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
-    m = miss_numerator(input, target) / (1 + exp(-absolute(input)))
-    ce = entropy(input, target)
-    power = focus(input, target, gamma)
-    slope = gamma * product(leaning(input), quotient(ce, m)) - input
-    return product((on - off) * power, ce) + product(balance(target, on, off) * power, slope)
 
 
 def curvature(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
@@ -105,10 +138,49 @@ def curvature(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
     )
 
 
+# The derivatives by t, from BCE = tail + share |z| with tail = log(1 + e^-|z|): at an infinite z
+# only the coefficient of |z| counts, and no two infinities meet.
+
+
+def share(z: Any, t: Any) -> Any:
+    return where(z > 0, 1 - t, t)
+
+
+def tail_rate(z: Any, t: Any) -> Any:
+    """tail / m; 1, its limit, where both have underflowed."""
+    m = miss(z, t)
+    return where(m == 0, 1, tail(z) / m)
+
+
+def target_gradient(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
+    side = where(input > 0, -1, 1)
+    weight = balance(target, on, off)
+    part = share(input, target)
+    lean = gamma * leaning(input)
+    coefficient = (on - off) * part + weight * (lean * quotient(part, miss(input, target)) + side)
+    rest = (on - off) * tail(input) + weight * lean * tail_rate(input, target)
+    return product(focus(input, target, gamma), product(coefficient, absolute(input)) + rest)
+
+
+def target_curvature(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
+    side = where(input > 0, -1, 1)
+    lean = leaning(input)
+    spread = lean * quotient(share(input, target), miss(input, target))
+    rest = lean * tail_rate(input, target)
+    tilt = 2 * (on - off) * focus(input, target, gamma)
+    bend = product(gamma * lean * balance(target, on, off), focus(input, target, gamma - 1))
+    z = absolute(input)
+    first = product(side + gamma * spread, z) + gamma * rest
+    second = product(2 * side + (gamma - 1) * spread, z) + (gamma - 1) * rest
+    at_infinity = tilt * (side + gamma * spread) + bend * (2 * side + (gamma - 1) * spread)
+    finite = product(tilt, first) + product(bend, second)
+    return where(z < INFINITY, finite, product(at_infinity, z))
+
+
 FORMULAS = Formulas(
     value,
     {"input": input_gradient, "target": target_gradient},
-    {"input": curvature},
+    {"input": curvature, "target": target_curvature},
 )
 
 
