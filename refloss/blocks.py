@@ -248,8 +248,10 @@ class RowBlock:
     def _total(self) -> Array:
         formula = self.plan.formulas.value
         total = self.kernels.class_sum(self.kernels.map_formula(formula, self))
-        rows = [self.kernels.nan_rows(array) for array in self._touched(formula)]
-        return self.kernels.poison(total, rows)
+        touched = self._touched(formula)
+        if "hit_input" in signature(formula).parameters:
+            touched.append(self.hit_input)
+        return self.kernels.poison(total, [self.kernels.nan_rows(array) for array in touched])
 
     def run(self, formula: Formula) -> Array:
         """The formula at every class; a NaN that it depends on comes out again.
@@ -262,7 +264,7 @@ class RowBlock:
 
     def _touched(self, formula: Formula) -> list[Array]:
         names = set(signature(formula).parameters)
-        touched = [self[name] for name in ("input", "mass", "hit_input") if name in names]
+        touched = [self[name] for name in ("input", "mass") if name in names]
         if names & OF_INPUT:
             touched.append(self.kernels.nan_rows(self.input))
         if names & OF_TEACHER:

@@ -48,4 +48,5 @@ def sigmoid_slope(z: Any) -> Any:
 def leaning(z: Any) -> Any:
     """1 - 2 sigmoid(z) = -tanh(z / 2)."""
     d = expm1(-absolute(z))
-    return where(z > 0, d, -d) / (2 + d)
+    half = d / (2 + d) + ratio_error(d, 0, 2 + d, sum_error(2, d))
+    return where(z > 0, half, -half)

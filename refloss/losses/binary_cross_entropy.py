@@ -16,7 +16,9 @@ def value(input: Any, target: Any) -> Any:
 
 
 def input_gradient(input: Any, target: Any) -> Any:
-    return quotient(1 - target, 1 - input) - quotient(target, input)
+    # (1 - t) / (1 - p) - t / p cancels around p = t, where p - t is exact
+    soft = (input - target) / input / (1 - input)
+    return where(target == 0, 1 / (1 - input), where(target == 1, -1 / input, soft))
 
 
 def target_gradient(input: Any) -> Any:

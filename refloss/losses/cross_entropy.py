@@ -6,6 +6,7 @@ from refloss import arguments
 from refloss.dispatch import rowwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import product
+from refloss.formula.pairs import blend
 from refloss.loss import Promise, loss
 from refloss.losses.smooth_labels import smoothed
 
@@ -24,7 +25,7 @@ def value(mass: Any, surprise: Any) -> Any:
 def input_gradient(p: Any, q: Any, mass: Any, other_mass: Any) -> Any:
     # p total - mass cancels where the row is confident; with total = mass + other_mass and
     # p = 1 - q what is left keeps its digits
-    return p * other_mass - mass * q
+    return blend(p, other_mass, -mass, q)
 
 
 def target_gradient(weight: Any, surprise: Any, smoothing: Any) -> Any:

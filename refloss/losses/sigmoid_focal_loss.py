@@ -14,7 +14,7 @@ from refloss.formula import (
     sum_error,
     where,
 )
-from refloss.formula.logistic import decay, decay_error, leaning, sigmoid_slope, softplus, tail
+from refloss.formula.logistic import decay, decay_error, leaning, sigmoid_slope, softplus
 from refloss.formula.pairs import blend, power_of_pair, ratio_error
 from refloss.formula.softmax import decay as tempered
 from refloss.loss import Promise, loss
@@ -138,43 +138,47 @@ def curvature(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
     )
 
 
-# The derivatives by t, from BCE = tail + share |z| with tail = log(1 + e^-|z|): at an infinite z
-# only the coefficient of |z| counts, and no two infinities meet.
+# In the derivatives by t, BCE = share |z| + log(1 + e): at an infinite z only the coefficient of
+# |z| counts, so that no two infinities meet.
 
 
 def share(z: Any, t: Any) -> Any:
     return where(z > 0, 1 - t, t)
 
 
-def tail_rate(z: Any, t: Any) -> Any:
-    """tail / m; 1, its limit, where both have underflowed."""
+def entropy_rate(z: Any, t: Any) -> Any:
+    """BCE / m; 1, its limit, where both have underflowed."""
     m = miss(z, t)
-    return where(m == 0, 1, tail(z) / m)
+    return where(m == 0, 1, entropy(z, t) / m)
 
 
 def target_gradient(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
-    side = where(input > 0, -1, 1)
     weight = balance(target, on, off)
-    part = share(input, target)
     lean = gamma * leaning(input)
+    pull = blend(lean, entropy_rate(input, target), -1, input)
+    finite = blend(on - off, entropy(input, target), weight, pull)
+    side = where(input > 0, -1, 1)
+    part = share(input, target)
     coefficient = (on - off) * part + weight * (lean * quotient(part, miss(input, target)) + side)
-    rest = (on - off) * tail(input) + weight * lean * tail_rate(input, target)
-    return product(focus(input, target, gamma), product(coefficient, absolute(input)) + rest)
+    slope = where(absolute(input) < INFINITY, finite, product(coefficient, absolute(input)))
+    return product(focus(input, target, gamma), slope)
 
 
 def target_curvature(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
-    side = where(input > 0, -1, 1)
     lean = leaning(input)
-    spread = lean * quotient(share(input, target), miss(input, target))
-    rest = lean * tail_rate(input, target)
+    rate = entropy_rate(input, target)
+    first = blend(gamma * lean, rate, -1, input)
+    second = blend((gamma - 1) * lean, rate, -2, input)
     tilt = 2 * (on - off) * focus(input, target, gamma)
     bend = product(gamma * lean * balance(target, on, off), focus(input, target, gamma - 1))
-    z = absolute(input)
-    first = product(side + gamma * spread, z) + gamma * rest
-    second = product(2 * side + (gamma - 1) * spread, z) + (gamma - 1) * rest
-    at_infinity = tilt * (side + gamma * spread) + bend * (2 * side + (gamma - 1) * spread)
-    finite = product(tilt, first) + product(bend, second)
-    return where(z < INFINITY, finite, product(at_infinity, z))
+    side = where(input > 0, -1, 1)
+    spread = lean * quotient(share(input, target), miss(input, target))
+    coefficient = tilt * (side + gamma * spread) + bend * (2 * side + (gamma - 1) * spread)
+    return where(
+        absolute(input) < INFINITY,
+        blend(tilt, first, bend, second),
+        product(coefficient, absolute(input)),
+    )
 
 
 FORMULAS = Formulas(

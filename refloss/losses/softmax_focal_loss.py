@@ -6,7 +6,7 @@ from refloss import arguments
 from refloss.dispatch import rowwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import product, quotient, where
-from refloss.formula.pairs import power_of_pair
+from refloss.formula.pairs import blend, power_of_pair
 from refloss.loss import Promise, loss
 
 Array = Any
@@ -35,7 +35,7 @@ def input_gradient(
     gamma: Any,
 ) -> Any:
     f = pull(hit_weight, hit_surprise, hit_p, hit_q, hit_q_lost, gamma)
-    return f * where(hit > 0, -hit_q, p)
+    return product(where(hit > 0, -hit_q, p), f)
 
 
 def curvature(
@@ -56,7 +56,7 @@ def curvature(
         power,
         (2 - hit_surprise) + product((gamma - 1) * hit_p, quotient(hit_surprise, hit_q)),
     )
-    return bend * where(hit > 0, hit_q, p * quotient(p, hit_q)) + f * (p * q)
+    return blend(where(hit > 0, hit_q, p * quotient(p, hit_q)), bend, p * q, f)
 
 
 FORMULAS = Formulas(value, {"input": input_gradient}, {"input": curvature})
