@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import product
+from collections.abc import Callable, Container, Iterator
+from itertools import combinations, product
 from typing import Any
 
 from sympy import Expr, Interval, Symbol, oo
@@ -84,10 +84,16 @@ def counted(number: int, noun: str) -> str:
 
 def domain(
     statement: Statement,
-    fixed: Iterable[Symbol] = (),
+    *,
+    fixed: Container[Any] = (),
+    inside: Container[Any] = (),
     distinct: frozenset[frozenset[Any]] = frozenset(),
 ) -> Facts:
-    """What the statement's domain says of its variables; singular ends are left out."""
+    """What the statement's domain says of its variables.
+
+    Singular ends are left out, and so are those of variables that are said to lie `inside`; nothing
+    is said of `fixed` ones.
+    """
     positive: set[Any] = set()
     nonnegative: set[Any] = set()
     claims: list[tuple[Expr, str]] = []
@@ -95,6 +101,8 @@ def domain(
         if variable in fixed or not isinstance(allowed, Interval):
             continue
         ends = statement.ends.get(variable, ())
+        if variable in inside:
+            ends = (allowed.start, allowed.end)
         low, high = allowed.start, allowed.end
         if low == 0:
             open_ = allowed.left_open or 0 in ends
@@ -113,14 +121,27 @@ def domain(
     return facts
 
 
-def parts_of_domain(statement: Statement) -> Iterator[dict[Symbol, Expr]]:
-    """The interior and each closed end, of every variable that has one: {} is the interior."""
-    choices: list[list[tuple[Symbol, Expr] | None]] = []
+def divisions_of_domain(
+    statement: Statement, named: Container[Any]
+) -> Iterator[list[tuple[Facts, dict[Symbol, Expr]]]]:
+    """The domain cut into parts: first whole, then into interior and closed ends of variables.
+
+    A part is what is known there, and the variables that are at an end of their set.
+    """
+    closed: dict[Symbol, list[Expr]] = {}
     for variable, allowed in statement.domain.items():
-        if isinstance(allowed, Interval) and isinstance(variable, Symbol):
+        if isinstance(allowed, Interval) and variable in named:
             singular = statement.ends.get(variable, ())
             ends = [(allowed.start, allowed.left_open), (allowed.end, allowed.right_open)]
-            closed = [e for e, open_ in ends if e.is_finite and not open_ and e not in singular]
-            choices.append([None, *((variable, e) for e in closed)])
-    for choice in product(*choices):
-        yield dict(pair for pair in choice if pair is not None)
+            closed[variable] = [e for e, o in ends if e.is_finite and not o and e not in singular]
+    divided = [variable for variable, ends in closed.items() if ends]
+    for count in range(len(divided) + 1):
+        for split in combinations(divided, count):
+            choices = [[None, *closed[variable]] for variable in split]
+            yield [_part(statement, dict(zip(split, c, strict=True))) for c in product(*choices)]
+
+
+def _part(statement: Statement, at: dict[Symbol, Expr | None]) -> tuple[Facts, dict[Symbol, Expr]]:
+    fixed = {variable: end for variable, end in at.items() if end is not None}
+    inside = [variable for variable, end in at.items() if end is None]
+    return domain(statement, fixed=fixed, inside=inside), fixed

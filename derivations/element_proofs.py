@@ -10,8 +10,8 @@ from sympy import Add, Expr
 from derivations.agreement import (
     Way,
     counted,
+    divisions_of_domain,
     domain,
-    parts_of_domain,
     show_derivative,
     show_equal,
 )
@@ -92,16 +92,14 @@ def over_domain(
 
         return show_equal(working, resolved(textbook.subs(at)), facts)
 
-    try:
-        return show(domain(statement), {})
-    except (RefutedError, UndecidedError, ValueError):
-        parts = list(parts_of_domain(statement))
-        if len(parts) == 1:
-            raise
-    for part in parts:
-        facts = domain(statement, fixed=part)
+    named = set().union(*(q.free_symbols for q in quantities.values()))
+    for parts in divisions_of_domain(statement, named):
         try:
-            show(facts if part else facts.strictly(), part)
-        except RefutedError as problem:
-            raise RefutedError(f"at {part or 'the interior'}: {problem}") from None
-    return f"{counted(len(parts), 'part')} of the domain"
+            covered = [show(facts, at) for facts, at in parts]
+        except (RefutedError, UndecidedError, ValueError) as problem:
+            failure = problem  # the signs of a finer division may tell more
+            continue
+        if len(covered) == 1:
+            return covered[0]
+        return f"{counted(len(covered), 'part')} of the domain"
+    raise RefutedError(str(failure))
