@@ -56,12 +56,14 @@ def keywords(options: Mapping[str, Any]) -> str:
     return "".join(f", {name}={scalar(value)}" for name, value in options.items())
 
 
-def call(function: str, case: Case, *positional: str, **more: Any) -> str:
+def call(function: str, case: Case, *positional: str, log: str = "", **more: Any) -> str:
     """Call a function that has refloss's own argument names.
 
-    The positional arguments come first, everything else that the row gives follows by name.
+    The positional arguments come first, everything else that the row gives follows by name. ``log``
+    is the argument whose logarithm the function takes instead.
     """
     first = [scalar(case.options[name]) if name in case.options else name for name in positional]
+    first = [f"{name}.log()" if name == log else name for name in first]
     arrays = [f"{name}={name}" for name in case.arrays if name not in positional]
     options = {name: value for name, value in case.options.items() if name not in positional}
     return f"{function}({', '.join([*first, *arrays])}{keywords(options | more)})"

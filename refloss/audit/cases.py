@@ -51,6 +51,11 @@ class Case:
         return bool(self.arrays["target"].dtype.kind == "i")
 
     @property
+    def form(self) -> tuple[str, ...]:
+        """The array arguments it has, and whether each holds integers or floats."""
+        return tuple(f"{name}:{array.dtype.kind}" for name, array in self.arrays.items())
+
+    @property
     def ignored(self) -> bool:
         """Whether a label in the target is the one to ignore."""
         return bool((self.arrays["target"] == self.options.get("ignore_index", -100)).any())

@@ -171,14 +171,51 @@ def _measured(
     starts = ends - [len(flat) for _, _, flat, _ in parts]
     worst_grades = np.maximum.reduceat(grade, starts)
     worst_errors = np.maximum.reduceat(ulp, starts)
-    for (one, component, flat, expected), start, end, worst, error in zip(
-        parts, starts, ends, worst_grades, worst_errors, strict=True
-    ):
-        if worst <= Grade.ACCURATE:
-            yield _Judged(one, component, Grade(worst), float(error))
+    grades = [grade[start:end] for start, end in zip(starts, ends, strict=True)]
+    said = _conventions(parts, grades, dtype, accurate)
+    for number, (one, component, flat, expected) in enumerate(parts):
+        if worst_grades[number] <= Grade.ACCURATE:
+            worst = Grade(worst_grades[number])
+            yield _Judged(one, component, worst, float(worst_errors[number]))
         else:
-            measured = ulp[start:end].copy(), grade[start:end].copy()
-            yield from _defects(one, component, flat, expected, *measured, accurate)
+            measured = ulp[starts[number] : ends[number]].copy(), grades[number].copy()
+            yield from _defects(one, component, flat, expected, *measured, said[number])
+
+
+# By name of a convention: distances from what it says, and the grades it would give.
+Said = dict[str, tuple[NDArray[np.float64], NDArray[np.uint8]]]
+
+
+def _conventions(
+    parts: Sequence[tuple[Answered, str, NDArray[np.float64], Expected]],
+    grades: Sequence[NDArray[np.uint8]],
+    dtype: str,
+    accurate: float | None,
+) -> list[Said]:
+    """The conventions that the answers follow, where they do, case by case.
+
+    One answer may agree with a convention by accident, a lost one most of all: 0, NaN and infinity
+    are said by many. So an implementation follows a convention only if more of its answers agree
+    with that and not with the textbook than the other way round, counted over cases of one form
+    (class indices and class probabilities, for example, are two forms).
+    """
+    said: list[Said] = []
+    votes: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
+    for (one, component, computed, _), grade in zip(parts, grades, strict=True):
+        found: Said = {}
+        for name, answers in one.case.row.conventions.items():
+            if component in answers and len(answers[component].answer) == len(computed):
+                answer = answers[component].answer
+                found[name] = measure(computed, answer, dtype, accurate)
+                as_said = found[name][1]
+                agrees, textbook = as_said <= Grade.ACCURATE, grade <= Grade.ACCURATE
+                key = (name, component, one.case.form)
+                votes[key] += int((agrees & ~textbook).sum()) - int((textbook & ~agrees).sum())
+        said.append(found)
+    return [
+        {name: of for name, of in found.items() if votes[name, component, one.case.form] > 0}
+        for (one, component, *_), found in zip(parts, said, strict=True)
+    ]
 
 
 def _unusable(result: NDArray[Any], expected: Expected) -> str:
@@ -199,19 +236,17 @@ def _defects(
     expected: Expected,
     ulp: NDArray[np.float64],
     grade: NDArray[np.uint8],
-    accurate: float | None,
+    said: Said,
 ) -> Iterable[_Judged]:
     """Sort the entries that are not accurate by what is wrong with them."""
     case = one.case
     kinds = _kinds(computed, expected.answer, case.dtype)
     kinds = np.where(grade == Grade.LOSES_DIGITS, Grade.LOSES_DIGITS.label, kinds).astype(object)
     kinds[grade <= Grade.ACCURATE] = ""
-    for name, answers in case.row.conventions.items():
-        if component in answers and len(answers[component].answer) == len(computed):
-            distance, as_said = measure(computed, answers[component].answer, case.dtype, accurate)
-            follows = (grade > Grade.CONVENTION) & (as_said <= Grade.ACCURATE)
-            kinds[follows] = f"convention: {name}"
-            grade[follows], ulp[follows] = Grade.CONVENTION, distance[follows]
+    for name, (distance, as_said) in said.items():
+        follows = (grade > Grade.CONVENTION) & (as_said <= Grade.ACCURATE)
+        kinds[follows] = f"convention: {name}"
+        grade[follows], ulp[follows] = Grade.CONVENTION, distance[follows]
     for kind in sorted(set(kinds)):
         at = np.flatnonzero(kinds == kind)
         entry = int(at[np.argmax(ulp[at])])

@@ -120,6 +120,7 @@ def rows() -> dict[str, list[dict[str, Any]]]:
         "binary_cross_entropy": [
             probability("limit/0001", 0.0, 1.0),
             probability("limit/0002", 1.0, 1.0),
+            probability("limit/0003", 1.0, 0.0),
         ],
     }
 

@@ -249,3 +249,13 @@ def test_a_function_that_spoils_its_input_spoils_no_other_case() -> None:
         return value
 
     assert not audit(spoils, BINARY).findings
+
+
+def test_an_accident_is_no_convention() -> None:
+    """One answer out of two equals what a convention says; the other one is the textbook's."""
+
+    def mostly_right(input: Any, target: Any) -> Any:
+        return np.where(input == target, 0, np.where(input == 0, 100, np.inf)).astype(input.dtype)
+
+    report = audit(mostly_right, "binary_cross_entropy", dtypes=["float64"])
+    assert {finding.grade for finding in report.findings} == {Grade.WRONG}

@@ -15,6 +15,8 @@ from refloss.audit.frameworks import FRAMEWORKS
 from refloss.audit.targets import adapter_of, missing_for
 from refloss.oracles.rows import Expected
 
+QUICK = {"infinite", "nan", "zeros", "offset", "tails", "subnormal"}
+
 
 def printed(line: str) -> tuple[str, str]:
     """Run a line in an empty namespace; what it prints before and after ``true:``."""
@@ -36,8 +38,10 @@ def test_lines_print_what_the_audit_saw(name: str, loss: str) -> None:
     if loss not in target.calls:
         pytest.skip(f"{name} has no {loss}")
     # JAX compiles for every shape and dtype: one of them has to do.
-    dtypes = ["float32"] if target.arrays == "jax" else ["bfloat16", "float32", "float64"]
-    report = audit_targets([target], [loss], dtypes)
+    if target.arrays == "jax":
+        report = audit_targets([target], [loss], ["float32"], region=lambda one: one in QUICK)
+    else:
+        report = audit_targets([target], [loss], ["bfloat16", "float32", "float64"])
     # One line for each kind of call and of defect; the rest differ in numbers only.
     samples = {(one.dtype, one.component, one.kind): one for one in report.findings}
     for finding in samples.values():

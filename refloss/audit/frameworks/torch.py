@@ -35,7 +35,7 @@ def nll_loss(case: Case) -> Call:
 
 def cross_entropy_with_probs(case: Case) -> Call:
     if case.indices:
-        return composition(call("F.nll_loss", case, "input.log()", "target", "input"), case)
+        return composition(call("F.nll_loss", case, "input", "target", log="input"), case)
     refuse(case, "weight")
     axis = 1 if case.arrays["input"].ndim > 1 else 0
     return composition(reduced(f"(-(target * input.log()).sum({axis}))", case), case)
