@@ -8,6 +8,7 @@ from refloss.evaluation import Formulas, Plan
 from refloss.formula import (
     INFINITY,
     absolute,
+    exp,
     product,
     product_error,
     quotient,
@@ -20,6 +21,8 @@ from refloss.formula.softmax import decay as tempered
 from refloss.loss import Promise, loss
 
 Array = Any
+
+TINY = 2.0**-960  # what is smaller may have lost digits to underflow
 
 
 def entropy(z: Any, t: Any) -> Any:
@@ -102,6 +105,12 @@ def focus(z: Any, t: Any, gamma: Any) -> Any:
     return where(t == where(z > 0, 1, 0), focus_on_right(z, gamma), focus_on_mixed(z, t, gamma))
 
 
+def focused(x: Any, z: Any, t: Any, gamma: Any) -> Any:
+    """m^gamma x, by halves where m^gamma underflows although the product may not."""
+    whole, half = focus(z, t, gamma), focus(z, t, gamma / 2)
+    return where(whole < TINY, product(half, product(half, x)), product(whole, x))
+
+
 def miss_rate(z: Any, t: Any) -> Any:
     """m' / m. Where m has underflowed it is 0, and so is m^gamma, which it multiplies."""
     e = decay(z)
@@ -130,12 +139,26 @@ def curvature(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
     scale = balance(target, on, off) * focus(input, target, gamma)
     rate = miss_rate(input, target)
     pull = product(rate, entropy(input, target))
-    return scale * (
+    plain = (
         sigmoid_slope(input)
         + 2 * gamma * entropy_slope(input, target) * rate
         + gamma * pull * leaning(input)
         + gamma * (gamma - 1) * product(rate, pull)
     )
+    # All terms hold e, but for a target on z's side; one that has underflowed is put in last, by
+    # halves.
+    n, e = miss_numerator(input, target), decay(input)
+    part = (1 - 2 * target) / (n * (1 + e))
+    drag = product(part, entropy(input, target))
+    without_e = (
+        1 / ((1 + e) * (1 + e))
+        + 2 * gamma * entropy_slope(input, target) * part
+        + gamma * drag * leaning(input)
+        + gamma * (gamma - 1) * e * part * drag
+    )
+    half = exp(-absolute(input) / 2)
+    faint = product(half, product(half, scale * without_e))
+    return where(e < TINY, where(n < TINY, scale * plain, faint), scale * plain)
 
 
 # In the derivatives by t, BCE = share |z| + log(1 + e): at an infinite z only the coefficient of
@@ -161,7 +184,7 @@ def target_gradient(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> A
     part = share(input, target)
     coefficient = (on - off) * part + weight * (lean * quotient(part, miss(input, target)) + side)
     slope = where(absolute(input) < INFINITY, finite, product(coefficient, absolute(input)))
-    return product(focus(input, target, gamma), slope)
+    return focused(slope, input, target, gamma)
 
 
 def target_curvature(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
@@ -170,13 +193,15 @@ def target_curvature(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> 
     first = blend(gamma * lean, rate, -1, input)
     second = blend((gamma - 1) * lean, rate, -2, input)
     tilt = 2 * (on - off) * focus(input, target, gamma)
-    bend = product(gamma * lean * balance(target, on, off), focus(input, target, gamma - 1))
+    weight = balance(target, on, off)
+    bend = product(gamma * lean * weight, focus(input, target, gamma - 1))
     side = where(input > 0, -1, 1)
     spread = lean * quotient(share(input, target), miss(input, target))
     coefficient = tilt * (side + gamma * spread) + bend * (2 * side + (gamma - 1) * spread)
     return where(
         absolute(input) < INFINITY,
-        blend(tilt, first, bend, second),
+        focused(2 * (on - off) * first, input, target, gamma)
+        + product(gamma, focused(lean * weight * second, input, target, gamma - 1)),
         product(coefficient, absolute(input)),
     )
 
