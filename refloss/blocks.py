@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refloss.arguments import namespace
-from refloss.formula.words import product
+from refloss.formula.words import power, product, quotient
 
 if TYPE_CHECKING:
     from refloss.evaluation import Plan
@@ -24,13 +24,19 @@ Block = tuple[slice, ...]
 EVERYTHING = slice(None)
 
 # Quantities that depend on the softmax of a whole row
-OF_INPUT = {"surprise", "p", "q", "hit_surprise", "hit_p", "hit_q", "hit_q_lost", "divergence"}
+OF_INPUT = {"surprise", "p", "q", "divergence"}
+OF_INPUT |= {"hit_surprise", "hit_p", "hit_q", "hit_q_lost", "hit_root"}
 OF_TEACHER = {"teacher_surprise", "teacher_p", "divergence"}
 
 
 def weighted(weight: Any, x: Any) -> Any:
     """A weight of zero silences even an infinite loss."""
     return product(weight, x)
+
+
+def root_of_p(half: Any, top_half: Any, top_p: Any) -> Any:
+    """sqrt p_y, from softmaxes at the doubled temperature, which underflow later."""
+    return product(quotient(half, top_half), power(top_p, 1 / 2))
 
 
 class ElementBlock:
@@ -239,6 +245,18 @@ class RowBlock:
     def hit_q_lost(self) -> Array:
         """What 1 - p at the target's class lost to rounding."""
         return self.kernels.picked(self._softmax[3], self.hit)
+
+    @cached_property
+    def hit_root(self) -> Array:
+        """The square root of p at the target's class, for where p itself underflows."""
+        temperature = self.plan.parameters.get("temperature", 1.0)
+        half = self.kernels.softmax(self.input, 2 * temperature)[1]
+        known = {
+            "half": self.kernels.picked(half, self.hit),
+            "top_half": self.kernels.row_max(half),
+            "top_p": self.kernels.row_max(self.p),
+        }
+        return self.kernels.map_formula(root_of_p, known)
 
     @cached_property
     def divergence(self) -> Array:

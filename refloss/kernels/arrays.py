@@ -136,6 +136,11 @@ def picked(x: Array, hit: Array) -> Array:
     return xp.sum(xp.where(hit > 0, x, xp.zeros_like(x)), axis=1, keepdims=True)
 
 
+def row_max(x: Array) -> Array:
+    """(R, C) -> (R, 1): the largest number of each row."""
+    return array_namespace(x).max(x, axis=1, keepdims=True)
+
+
 def nan_rows(x: Array) -> Array:
     """(R, C) -> (R, 1): NaN where the row has one, else 0."""
     xp = array_namespace(x)

@@ -215,6 +215,11 @@ def picked(x: Floats, hit: Floats) -> Floats:
     return np.sum(x, axis=1, where=hit > 0, keepdims=True)
 
 
+def row_max(x: Floats) -> Floats:
+    """(R, C) -> (R, 1): the largest number of each row."""
+    return np.max(x, axis=1, keepdims=True)
+
+
 def nan_rows(x: Floats) -> Floats:
     """(R, C) -> (R, 1): NaN where the row has one, else 0."""
     return np.where(np.isnan(x).any(axis=1, keepdims=True), np.nan, 0.0)

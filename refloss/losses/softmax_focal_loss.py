@@ -11,6 +11,8 @@ from refloss.loss import Promise, loss
 
 Array = Any
 
+TINY = 2.0**-960  # what is smaller may have lost digits to underflow
+
 
 def value(hit_weight: Any, hit_surprise: Any, hit_q: Any, hit_q_lost: Any, gamma: Any) -> Any:
     return product(hit_weight * power_of_pair(hit_q, hit_q_lost, gamma), hit_surprise)
@@ -47,16 +49,16 @@ def curvature(
     hit_p: Any,
     hit_q: Any,
     hit_q_lost: Any,
+    hit_root: Any,
     gamma: Any,
 ) -> Any:
     # d2L/dz_c^2 = f'' g^2 + f' p_c (1 - p_c), with g = p_c - [c = y] and primes by l = -log p_y
     f = pull(hit_weight, hit_surprise, hit_p, hit_q, hit_q_lost, gamma)
-    power = gamma * hit_weight * power_of_pair(hit_q, hit_q_lost, gamma) * hit_p
-    bend = product(
-        power,
-        (2 - hit_surprise) + product((gamma - 1) * hit_p, quotient(hit_surprise, hit_q)),
-    )
-    return blend(where(hit > 0, hit_q, p * quotient(p, hit_q)), bend, p * q, f)
+    power = gamma * hit_weight * power_of_pair(hit_q, hit_q_lost, gamma)
+    bend = (2 - hit_surprise) + product((gamma - 1) * hit_p, quotient(hit_surprise, hit_q))
+    # a p that has underflowed is put in by halves, for l may lift it again
+    drag = where(hit_p < TINY, product(hit_root, product(hit_root, bend)), product(hit_p, bend))
+    return blend(where(hit > 0, hit_q, p * quotient(p, hit_q)), power * drag, p * q, f)
 
 
 FORMULAS = Formulas(value, {"input": input_gradient}, {"input": curvature})
