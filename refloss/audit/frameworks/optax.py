@@ -32,28 +32,28 @@ def cross_entropy(case: Case) -> Call:
         name = "softmax_cross_entropy_with_integer_labels"
     else:
         name = "softmax_cross_entropy"
-    return each(f"optax.{name}(input, target, axis={axis(case)})", case)
+    return each(f"optax.losses.{name}(input, target, axis={axis(case)})", case)
 
 
 def binary_cross_entropy_with_logits(case: Case) -> Call:
     refuse(case, "weight", "pos_weight")
-    return each("optax.sigmoid_binary_cross_entropy(input, target)", case)
+    return each("optax.losses.sigmoid_binary_cross_entropy(input, target)", case)
 
 
 def sigmoid_focal_loss(case: Case) -> Call:
     options = {"alpha": case.options.get("alpha", 0.25), "gamma": case.options.get("gamma", 2.0)}
-    return each(f"optax.sigmoid_focal_loss(input, target{keywords(options)})", case)
+    return each(f"optax.losses.sigmoid_focal_loss(input, target{keywords(options)})", case)
 
 
 def mse_loss(case: Case) -> Call:
     refuse(case, "weight")
-    return each("optax.squared_error(input, target)", case)
+    return each("optax.losses.squared_error(input, target)", case)
 
 
 def huber_loss(case: Case) -> Call:
     refuse(case, "weight")
     delta = case.options.get("delta", 1.0)
-    return each(f"optax.huber_loss(input, target{keywords({'delta': delta})})", case)
+    return each(f"optax.losses.huber_loss(input, target{keywords({'delta': delta})})", case)
 
 
 def kl_div(case: Case) -> Call:
@@ -62,7 +62,7 @@ def kl_div(case: Case) -> Call:
         raise UnsupportedError("no elementwise losses")
     logs = case.options.get("log_target", False)
     name = "kl_divergence_with_log_targets" if logs else "kl_divergence"
-    value = f"optax.{name}(input, target).sum()"
+    value = f"optax.losses.{name}(input, target).sum()"
     reduction = case.options.get("reduction", "mean")
     if reduction == "none":
         raise UnsupportedError("no elementwise losses")
@@ -76,7 +76,7 @@ def kl_div(case: Case) -> Call:
 def smooth_labels(case: Case) -> Call:
     if case.indices:
         raise UnsupportedError("no class indices")
-    return Call(f"optax.smooth_labels(target, {case.options['epsilon']!r})")
+    return Call(f"optax.losses.smooth_labels(target, {case.options['epsilon']!r})")
 
 
 def distillation_loss(case: Case) -> Call:
