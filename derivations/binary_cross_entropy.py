@@ -1,6 +1,6 @@
 """Binary cross-entropy of a probability; the true limits at 0 and 1."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from sympy import Interval, Max, Min, Piecewise, Rational, S, Symbol, exp, log
@@ -9,6 +9,7 @@ from derivations import binary_regions, conventions, regions
 from derivations.case import Case
 from derivations.conventions import Convention
 from derivations.derivation import Derivation
+from derivations.formats import Format
 from derivations.reduction import count
 from derivations.regions import FORMATS, NAN
 from derivations.statement import Statement
@@ -47,17 +48,18 @@ clamped = replace(
 )
 
 
-def clipped(epsilon: float) -> Statement:
+def clipped(form: Format) -> Callable[[Case], Statement]:
     """scikit-learn: probabilities clipped by the machine epsilon of their dtype."""
-    eps = Rational(*epsilon.as_integer_ratio())
+    eps = Rational(*form.eps.as_integer_ratio())
     inside = Min(Max(p, eps), 1 - eps)
-    return replace(
+    other = replace(
         statement,
         textbook=-t * log(inside) - (1 - t) * log(1 - inside),
         terms=(),
         gradient={},
         curvature={},
     )
+    return lambda case: other
 
 
 def cases() -> Iterator[Case]:
@@ -95,7 +97,7 @@ derivation = Derivation(
             "(torch).",
             statement=lambda case: clamped,
         ),
-        **conventions.clip_eps(lambda form: clipped(form.eps)),
+        **conventions.clip_eps(clipped),
     },
     cases=cases,
 )

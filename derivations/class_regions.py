@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from derivations.case import Array, Case, Option, array, labels
 from derivations.formats import FORMATS, Format
@@ -16,8 +16,18 @@ Options = Mapping[str, Option]
 GAPS = (5.0, 9.0, 12.0, 17.0, 20.0, 37.0, 50.0, 88.0, 103.0, 150.0, 400.0, 700.0)
 
 
+LOGIT_REGIONS = (
+    "bulk", "tails", "offset", "saturation", "ties", "subnormal", "infinite", "nan", "reductions",
+    "ignored", "empty", "one-class", "large",
+)  # fmt: skip
+
+
 def by_label(
-    region: str, rows: list[list[float]], ys: list[int], options: Options, flags: tuple[str, ...] = ()
+    region: str,
+    rows: list[list[float]],
+    ys: list[int],
+    options: Options,
+    flags: tuple[str, ...] = (),
 ) -> Case:
     return Case(region, {"input": array(rows), "target": labels(ys)}, options, flags)
 
@@ -39,10 +49,11 @@ def masses(rng_key: object, rows: int, classes: int, form: Format) -> list[list[
     return found
 
 
-def logits(
-    loss: str, options: Options, soft: bool = True
-) -> Iterator[Case]:
-    """Regions of a loss on logits that come before its own options and reductions."""
+def logits(loss: str, options: Options, soft: bool = True, infinities: int = 7) -> Iterator[Case]:
+    """Regions of a loss on logits that come before its own options and reductions.
+
+    `infinities` says how many patterns of infinite logits to take: limits take long.
+    """
     none = {**options, "reduction": "none"}
     for form in FORMATS:
         rng = seeded(loss, form.name)
@@ -59,7 +70,7 @@ def logits(
         rows = [[a, b] for a, b in itertools.combinations(tiny, 2)]
         yield by_label("subnormal", rows[:14], [i % 2 for i in range(14)], none)
     yield by_label("tails", [[20.0, 0.0]], [0], {**options, "reduction": "mean"})
-    yield from _infinite(none, soft)
+    yield from _infinite(none, soft, infinities)
     yield from _nan(options, soft)
     yield Case("one-class", {"input": array([[3.0], [-1.5]]), "target": labels([0, 0])}, none)
     yield Case("one-class", {"input": array([2.5]), "target": labels(0)}, none)
@@ -105,16 +116,18 @@ def _ties_and_offsets(form: Format, none: Options) -> Iterator[Case]:
         yield by_label("offset", rows, [i % 3 for i in range(len(rows))], none)
 
 
-def _infinite(none: Options, soft: bool) -> Iterator[Case]:
+def _infinite(none: Options, soft: bool, patterns: int) -> Iterator[Case]:
     rows = [
         [-INF, 0.5, 1.0], [INF, 0.5, 1.0], [-INF, -INF, 1.0], [INF, INF, 1.0],
         [INF, -INF, 0.5], [-INF, -INF, -INF], [INF, INF, INF],
     ]  # fmt: skip
     for y in (0, 1, 2):
-        yield by_label("infinite", rows, [y] * len(rows), none)
+        yield by_label("infinite", rows[:patterns], [y] * min(patterns, len(rows)), none)
     for row in rows[:2]:
         for reduction in ("mean", "sum"):
-            yield by_label("infinite", [row, [0.5, 0.0, 1.0]], [1, 2], {**none, "reduction": reduction})
+            yield by_label(
+                "infinite", [row, [0.5, 0.0, 1.0]], [1, 2], {**none, "reduction": reduction}
+            )
     if soft:
         for mass in ([0.0, 0.25, 0.75], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]):
             yield softened("infinite", rows[:5], [mass] * 5, none)
@@ -128,9 +141,7 @@ def _nan(options: Options, soft: bool) -> Iterator[Case]:
             row[position] = NAN
             yield by_label("nan", [row, [1.0, 2.0, 0.0]], [1, 0], chosen)
         if soft:
-            yield softened(
-                "nan", [[0.5, 1.0], [0.25, NAN]], [[0.25, NAN], [0.5, 0.5]], chosen
-            )
+            yield softened("nan", [[0.5, 1.0], [0.25, NAN]], [[0.25, NAN], [0.5, 0.5]], chosen)
 
 
 def weights(classes: int) -> Array:
@@ -170,18 +181,22 @@ def combinations(
         yield Case("reductions", inputs, {**chosen, "reduction": reduction})
 
 
-def ignored_and_empty(options: Options, weighted: bool = True) -> Iterator[Case]:
+def ignored_and_empty(
+    options: Options, weighted: bool = True, probabilities: bool = False
+) -> Iterator[Case]:
+    rows = [[0.5, 1.0, -2.0], [3.0, 0.25, 0.0]]
+    if probabilities:
+        rows = [[0.5, 0.25, 0.125], [0.75, 0.125, 0.125]]
     for reduction in ("none", "mean", "sum"):
         chosen: dict[str, Option] = {**options, "reduction": reduction}
-        logits_ = array([[0.5, 1.0, -2.0], [3.0, 0.25, 0.0]])
         for with_weight in (False, True) if weighted else (False,):
             extra = {"weight": weights(3)} if with_weight else {}
             for ys, index in (([-100, -100], -100), ([2, 2], 2), ([2, 0], 2), ([-1, 1], -1)):
                 given = chosen if index == -100 else {**chosen, "ignore_index": index}
-                yield Case("ignored", {"input": logits_, "target": labels(ys), **extra}, given)
+                yield Case("ignored", {"input": array(rows), "target": labels(ys), **extra}, given)
             none = {"input": array([], (0, 3)), "target": labels([], (0,))}
             yield Case("empty", {**none, **extra}, chosen)
-        nan_row = array([[NAN, 1.0, INF], [3.0, 0.25, 0.0]])
+        nan_row = array([[NAN, 1.0, NAN if probabilities else INF], rows[1]])
         yield Case("ignored", {"input": nan_row, "target": labels([-100, 1])}, chosen,
                    ("ignored-row-not-finite",))  # fmt: skip
     zero = {"input": array([[0.5, 1.0]]), "target": labels([0]), "weight": array([0.0, 1.0])}
@@ -189,18 +204,19 @@ def ignored_and_empty(options: Options, weighted: bool = True) -> Iterator[Case]
         yield Case("reductions", zero, {**options, "reduction": "mean"}, ("zero-weight-sum",))
 
 
-def large(options: Options, many_classes: bool = True) -> Iterator[Case]:
+def large(
+    options: Options, recipe: Callable[[tuple[int, ...], int], Array] = eighths
+) -> Iterator[Case]:
     """50,257 classes, and a million rows."""
     vocabulary = 50_257
-    if many_classes:
-        inputs = {
-            "input": eighths((1, vocabulary), 7),
-            "target": Array((1,), index=True, recipe="labels", seed=8, classes=vocabulary),
-        }
-        at = tuple(sorted({*sampled(vocabulary), int(inputs["target"].flat()[0])}))
-        yield Case("large", inputs, {**options, "reduction": "mean"}, at=at)
     inputs = {
-        "input": eighths((1_000_000, 2), 9),
+        "input": recipe((1, vocabulary), 7),
+        "target": Array((1,), index=True, recipe="labels", seed=8, classes=vocabulary),
+    }
+    at = tuple(sorted({*sampled(vocabulary), int(inputs["target"].flat()[0])}))
+    yield Case("large", inputs, {**options, "reduction": "mean"}, at=at)
+    inputs = {
+        "input": recipe((1_000_000, 2), 9),
         "target": Array((1_000_000,), index=True, recipe="labels", seed=10, classes=2),
     }
     for reduction in ("mean", "sum"):

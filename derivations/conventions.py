@@ -147,15 +147,14 @@ def over_weight_sum(
     return exact_sum(weights)
 
 
-def clip_eps(clipped: Callable[[Format], Statement]) -> dict[str, Convention]:
+def clip_eps(clipped: Callable[[Format], Callable[[Case], Statement]]) -> dict[str, Convention]:
     """scikit-learn's log_loss: one convention for each dtype that it accepts."""
 
     def one(form: Format) -> Convention:
-        statement = clipped(form)
         return Convention(
             f"Probabilities are clipped to [eps, 1 - eps] with the eps of {form.name} "
             "(scikit-learn's log_loss on that dtype).",
-            statement=lambda case: statement,
+            statement=clipped(form),
             parts=("value",),
             applies=lambda case: form.name in case.dtypes() and not case.large,
         )

@@ -95,9 +95,7 @@ def _label(n: Symbol) -> S:
     return KroneckerDelta(n, y)
 
 
-off_value = _with_mass(
-    lambda n: w[n] * ((1 - eps) * _label(n) + eps / (C - 1) * (1 - _label(n)))
-)
+off_value = _with_mass(lambda n: w[n] * ((1 - eps) * _label(n) + eps / (C - 1) * (1 - _label(n))))
 weight_outside = _with_mass(lambda n: w[y] * ((1 - eps) * _label(n) + eps / C))
 
 
@@ -107,10 +105,6 @@ def _smoothed(case: Case) -> bool:
 
 def choose(case: Case) -> Statement:
     return by_index if case.inputs["target"].index else statement
-
-
-REGIONS = regions.selected(["bulk", "tails", "offset", "saturation", "ties", "subnormal",
-    "infinite", "nan", "reductions", "ignored", "empty", "one-class", "large"])  # fmt: skip
 
 
 def cases() -> Iterator[Case]:
@@ -132,7 +126,7 @@ derivation = Derivation(
     choose=choose,
     denominator=picked_weight,
     defaults={"label_smoothing": 0.0},
-    regions=REGIONS,
+    regions=regions.selected(class_regions.LOGIT_REGIONS),
     conventions={
         **conventions.ROWS,
         "dense-zero-times-inf": conventions.DENSE,

@@ -64,9 +64,7 @@ class Derivation:
 
     def _answer(self, statement: Statement, case: Case, denominator: Any) -> Answered:
         given = {name: case.options.get(name, self.defaults.get(name)) for name in self.defaults}
-        full = Case(
-            case.region, case.inputs, {**given, **case.options}, case.flags, case.at
-        )
+        full = Case(case.region, case.inputs, {**given, **case.options}, case.flags, case.at)
         if self.answer is not None:
             return self.answer(statement, full, denominator)
         kind: Any = elements if statement.index is None else rows

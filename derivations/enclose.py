@@ -21,6 +21,7 @@ from derivations.rounding import Uncertain
 
 Number: TypeAlias = "fmpq | arb"
 ZERO, ONE = fmpq(0), fmpq(1)
+LONGEST = 1 << 20  # bits of a power that is still worked out exactly
 
 
 class Singular(ArithmeticError):
@@ -59,6 +60,8 @@ def power(base: Number, exponent: Number) -> Number:
     if isinstance(exponent, fmpq) and exponent.q == 1:
         if base == 0 and exponent < 0:
             raise Singular(f"{base} ** {exponent}")
+        if isinstance(base, fmpq) and int(base.height_bits()) * abs(int(exponent.p)) > LONGEST:
+            base = arb(base)
         return base ** int(exponent.p)
     if isinstance(base, fmpq):
         if base == 0:

@@ -11,7 +11,7 @@ import sympy
 from flint import arb, fmpq
 
 from derivations.enclose import ZERO, Number, constant, largest, less, smallest
-from derivations.rounding import certified, hexadecimal
+from derivations.rounding import Uncertain, certified, hexadecimal
 
 NAN = math.nan
 
@@ -111,7 +111,21 @@ def exactly(number: Number) -> Number:
 
 def from_limits(limits: Sequence[sympy.Expr]) -> Entry:
     """The sum of terms that have each gone to their limit."""
-    return replace(add(Entry(_number(x)) for x in limits), limit=True)
+    found = replace(add(Entry(_number(x)) for x in limits), limit=True)
+    if len(limits) > 1 and isinstance(found.value, arb) and found.value.contains(0):
+        # no ball can tell a sum that is exactly zero from a small one, algebra can
+        if not _vanishes(sympy.Add(*limits)):
+            raise Uncertain(str(found.value))
+        return replace(found, value=ZERO)
+    return found
+
+
+def _vanishes(total: sympy.Expr) -> bool:
+    """Whether algebra finds an expression zero, or its exponential one."""
+    if sympy.simplify(total) == 0:
+        return True
+    numerator, denominator = sympy.fraction(sympy.together(sympy.exp(total)))
+    return bool(sympy.expand(numerator - denominator) == 0)
 
 
 def _number(x: sympy.Expr) -> Number | float:

@@ -8,13 +8,14 @@ a proof. Two arms that are identically equal need no fork.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import sympy
 from sympy import Abs, Expr, Max, Min, Piecewise, S
 
-from derivations.facts import NONNEGATIVE, POSITIVE, ZERO, Facts
+from derivations.facts import NONNEGATIVE, POSITIVE, ZERO, Facts, UndecidedError
 from refloss.formula.exponential import excess_series
 from refloss.formula.reading import Formula, read
 from refloss.formula.symbols import Condition, Quantity, meaning
@@ -47,6 +48,16 @@ class Path:
         self.turns = list(turns)
         self.taken: list[int] = []
         self.untaken: list[list[int]] = []
+        self.forkless = False
+
+    @contextmanager
+    def no_fork(self) -> Iterator[None]:
+        """Where an index is bound, no decision about it may become a fact."""
+        before, self.forkless = self.forkless, True
+        try:
+            yield
+        finally:
+            self.forkless = before
 
     def pick(self, options: Sequence[Sequence[Claim]]) -> int:
         """One of several sets of claims, assumed from here on; the others are walked later."""
@@ -58,6 +69,8 @@ class Path:
                      if not (facts := self._after(claims)).contradictory]  # fmt: skip
             if not open_:
                 raise _DeadEndError
+            if self.forkless and len(open_) > 1:
+                raise UndecidedError("inside of a sum, a branch that depends on the index")
             for n, _ in open_[1:]:
                 self.untaken.append([*self.taken, n])
             turn, self.facts = open_[0]

@@ -43,7 +43,9 @@ def cases() -> Iterator[Case]:
         small = [form.nearest(x) for x in (0.0, 2**-4, -(2**-6), 1e-3, -1e-4, 2**-11)]
         ms, ls = regions.pairs([0.0, form.nearest(1e-3)], small)
         yield regions.elementwise("cancelling", {"mu": ms, "logvar": ls})
-        far = [s * form.nearest(g) for g in (12.0, 37.0, 88.0, 103.0, 400.0, 700.0) for s in (1, -1)]
+        far = [
+            s * form.nearest(g) for g in (12.0, 37.0, 88.0, 103.0, 400.0, 700.0) for s in (1, -1)
+        ]
         yield regions.elementwise("tails", {"mu": [0.5] * len(far), "logvar": far})
         edges = [math.log(form.largest), math.log(form.smallest_normal), math.log(form.tiny)]
         ls = [x for e in edges for x in (form.nearest(e), form.down(form.nearest(e)))]
@@ -56,7 +58,11 @@ def cases() -> Iterator[Case]:
     ms, ls = regions.pairs([INF, -INF, 0.5], [INF, -INF, 0.5])
     yield regions.elementwise("infinite", {"mu": ms, "logvar": ls})
     for reduction in ("none", "mean", "sum", "batchmean"):
-        for ms, ls in (([NAN, 0.5], [1.0, 1.0]), ([0.5, 0.25], [0.0, NAN]), ([1.0, 2.0], [INF, 0.0])):
+        for ms, ls in (
+            ([NAN, 0.5], [1.0, 1.0]),
+            ([0.5, 0.25], [0.0, NAN]),
+            ([1.0, 2.0], [INF, 0.0]),
+        ):
             region = "infinite" if INF in ls else "nan"
             yield regions.elementwise(region, {"mu": ms, "logvar": ls}, reduction=reduction)
         for shape in ((6,), (2, 3), (4, 1, 2), (0,), (0, 3), ()):

@@ -84,7 +84,11 @@ def cases() -> Iterator[Case]:
         yield regions.elementwise("subnormal", {"input": [-v for v in tiny], "target": tiny})
     yield from _specials()
     yield from _reductions()
-    for reduction, shape in (("mean", (1_000_000,)), ("batchmean", (1000, 1000)), ("sum", (10**6,))):
+    for reduction, shape in (
+        ("mean", (1_000_000,)),
+        ("batchmean", (1000, 1000)),
+        ("sum", (10**6,)),
+    ):
         inputs = {"input": regions.eighths(shape, 15), "target": regions.sixteenths(shape, 16)}
         yield Case("large", inputs, {"reduction": reduction}, at=regions.sampled(1_000_000))
 
@@ -150,7 +154,6 @@ derivation = Derivation(
     variants={"log_target": of_logs},
     choose=choose,
     denominator=count,
-    
     regions=REGIONS,
     conventions={
         **conventions.empty_mean_zero(count),

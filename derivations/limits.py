@@ -107,7 +107,10 @@ def _places(
         # slower and faster than whatever else moves
         gaps = [lambda n: 1 / (n * growth), lambda n: exp(-2 * n * growth)]
         for gap in gaps if inward and count > 1 else gaps[:1]:
-            near_ = {s: x + gap(n) if x == 0 else x - gap(n) for (s, x), n in zip(inward, rest, strict=True)}
+            near_ = {
+                s: x + gap(n) if x == 0 else x - gap(n)
+                for (s, x), n in zip(inward, rest, strict=True)
+            }
             yield {**place, **near_}
 
 

@@ -85,5 +85,9 @@ def _reductions(loss: str, choices: Sequence[Options], weighted: bool) -> Iterat
                 inputs["weight"] = array([rng.randrange(0, 9) / 4 for _ in range(size)], shape)
             yield Case("reductions" if size else "empty", inputs, chosen)
         if with_weight:
-            zero = {"input": array([1.0, 2.0]), "target": array([0.5, 0.5]), "weight": array([0, 0])}
+            zero = {
+                "input": array([1.0, 2.0]),
+                "target": array([0.5, 0.5]),
+                "weight": array([0, 0]),
+            }
             yield Case("reductions", zero, chosen, ("zero-weight-sum",))

@@ -253,5 +253,3 @@ def _explicit(
     if k is not None:
         places[statement.index] = k
     return tuple(statement.explicit(term.subs(places), classes) for term in terms)
-
-

@@ -84,7 +84,9 @@ def cases() -> Iterator[Case]:
             gaps = [s * g for g in (17.0, 40.0, 88.0, 150.0, 700.0) for s in (1, -1)]
             xs, ts = regions.pairs(gaps, [0.0, 1.0])
             yield regions.elementwise("tails", {"input": xs, "target": ts}, options)
-    yield from binary_regions.combinations(name, [{}, {"alpha": 0.75, "gamma": 1.5}], weighted=False)
+    yield from binary_regions.combinations(
+        name, [{}, {"alpha": 0.75, "gamma": 1.5}], weighted=False
+    )
     yield from binary_regions.large({})
 
 
