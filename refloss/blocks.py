@@ -24,9 +24,9 @@ Block = tuple[slice, ...]
 EVERYTHING = slice(None)
 
 # Quantities that depend on the softmax of a whole row
-OF_INPUT = {"surprise", "p", "q", "divergence"}
+OF_INPUT = {"surprise", "p", "q", "other_drift"}
 OF_INPUT |= {"hit_surprise", "hit_p", "hit_q", "hit_q_lost", "hit_root"}
-OF_TEACHER = {"teacher_surprise", "teacher_p", "divergence"}
+OF_TEACHER = {"teacher_surprise", "teacher_p", "teacher_q", "other_drift"}
 
 
 def weighted(weight: Any, x: Any) -> Any:
@@ -37,6 +37,11 @@ def weighted(weight: Any, x: Any) -> Any:
 def root_of_p(half: Any, top_half: Any, top_p: Any) -> Any:
     """sqrt p_y, from softmaxes at the doubled temperature, which underflow later."""
     return product(quotient(half, top_half), power(top_p, 1 / 2))
+
+
+def drift(surprise: Any, teacher_p: Any, teacher_surprise: Any) -> Any:
+    """One class's part of the divergence of the teacher's softmax from the input's."""
+    return product(teacher_p, surprise - teacher_surprise)
 
 
 class ElementBlock:
@@ -180,6 +185,11 @@ class RowBlock:
         return self._teacher_softmax[1]
 
     @cached_property
+    def teacher_q(self) -> Array:
+        """1 - the teacher's softmax, without cancellation."""
+        return self._teacher_softmax[2]
+
+    @cached_property
     def hit(self) -> Array:
         """1 at the target's class, 0 elsewhere."""
         return self.kernels.onehot(self.rows(self.plan.arrays["labels"]), self.plan.classes)
@@ -259,9 +269,9 @@ class RowBlock:
         return self.kernels.map_formula(root_of_p, known)
 
     @cached_property
-    def divergence(self) -> Array:
-        """The row's own loss, for gradients that contain it."""
-        return self._total()
+    def other_drift(self) -> Array:
+        """p_teacher (log p_teacher - log p), summed over the other classes."""
+        return self.kernels.others(self.kernels.map_formula(drift, self))
 
     def _total(self) -> Array:
         formula = self.plan.formulas.value
