@@ -25,7 +25,7 @@ Arrays = dict[str, NDArray[Any]]
 
 # Compiling a formula takes a second, which is none of an example's fault.
 QUICK = settings(
-    max_examples=20,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     database=None,

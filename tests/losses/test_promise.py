@@ -88,8 +88,9 @@ def target(path: str) -> Target:
 def promised(loss: str, dtype: str, component: str) -> float:
     """The bound, in ulps; the two that are no `Loss` make the usual promise."""
     promise = getattr(getattr(refloss, loss), "promise", Promise())
-    in_curvature = dtype == "float64" and component.startswith("curvature")
-    return float(getattr(promise, "float64_curvature" if in_curvature else dtype))
+    if (dtype, component) == ("float64", "curvature"):
+        return float(promise.float64_curvature)
+    return float(getattr(promise, dtype))
 
 
 def broken(report: Report) -> str:
