@@ -106,5 +106,5 @@ def distillation_loss(case: Case) -> Call:
     loss = f'F.kl_div({student}, {teacher}, reduction="none").sum(1)'
     if reduction == "batchmean":
         loss = f'F.kl_div({student}, {teacher}, reduction="batchmean")'
-        return composition(f"{loss} * {temperature!r} ** 2", case)
+        return composition(f"({loss} * {temperature!r} ** 2)", case)
     return composition(reduced(f"({loss} * {temperature!r} ** 2)", case), case)
