@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from sympy import Add, Expr
+from sympy import Add, Expr, nan
 
 from derivations.agreement import (
     Way,
@@ -18,20 +18,20 @@ from derivations.agreement import (
 from derivations.explorer import Path, formula_on
 from derivations.facts import Facts, UndecidedError
 from derivations.obligations import Obligation, RefutedError
-from derivations.statement import Statement
-from refloss.evaluation import Formulas
+from derivations.statement import Statement, Terms
+from refloss.evaluation import Plan
 from refloss.formula.reading import Formula
 
 
 def obligations(
-    name: str, statement: Statement, formulas: Formulas, quantities: Mapping[str, Any]
+    name: str, statement: Statement, plan: Plan, quantities: Mapping[str, Any]
 ) -> Iterator[Obligation]:
     """Everything that ties the working formulas to the textbook, and the textbook to itself."""
 
     def equal(formula: Formula, textbook: Expr) -> Callable[[], str]:
         return lambda: over_domain(statement, formula, textbook, quantities)
 
-    yield Obligation(name, "value = textbook", equal(formulas.value, statement.textbook))
+    yield Obligation(name, "value = textbook", equal(plan.formulas.value, statement.textbook))
     if statement.terms:
         terms = Add(*statement.terms)
         yield Obligation(
@@ -47,10 +47,22 @@ def obligations(
         if argument in statement.curvature:
             bend = Add(*statement.curvature[argument])
             yield derivative(name, f"curvature in {argument}", statement, argument, bend, slope)
+    for part, argument, formula in differentiable(plan):
+        stated = closed(getattr(statement, part).get(argument, ()))
+        yield Obligation(name, f"{part} in {argument} = closed form", equal(formula, stated))
+
+
+def differentiable(plan: Plan) -> Iterator[tuple[str, str, Formula]]:
+    """The derivatives that the plan can compute: of what, in which argument, and how."""
     for part in ("gradient", "curvature"):
-        for argument, formula in getattr(formulas, part).items():
-            textbook = Add(*getattr(statement, part)[argument])
-            yield Obligation(name, f"{part} in {argument} = closed form", equal(formula, textbook))
+        for argument, formula in getattr(plan.formulas, part).items():
+            if argument in plan.originals:
+                yield part, argument, formula
+
+
+def closed(terms: Terms) -> Expr:
+    """The sum of the terms of a closed form; nothing equals one that is not stated."""
+    return Add(*terms) if terms else nan
 
 
 def resolved(expression: Expr) -> Way:

@@ -15,6 +15,7 @@ from sympy import Add, Expr, IndexedBase, Integer, S, Sum, Symbol
 
 from derivations.agreement import Way, counted, domain, show_derivative, show_equal
 from derivations.algebra import Algebra
+from derivations.element_proofs import closed, differentiable
 from derivations.explorer import Path
 from derivations.facts import Facts
 from derivations.obligations import Obligation, RefutedError
@@ -127,16 +128,16 @@ def obligations(
                 f"curvature in {argument} = gradient differentiated",
                 _derivative(statement, argument, slope, Add(*statement.curvature[argument])),
             )
-    for part in ("gradient", "curvature"):
-        for argument, formula in getattr(formulas, part).items():
-            yield Obligation(
-                name,
-                f"{part} in {argument} = closed form",
-                equal(
-                    lambda b, place, formula=formula: b.derivative(formula).at(place.k),
-                    Add(*getattr(statement, part)[argument]),
-                ),
-            )
+    for part, argument, formula in differentiable(plan):
+        stated = getattr(statement, part).get(argument, ())
+        yield Obligation(
+            name,
+            f"{part} in {argument} = closed form",
+            equal(
+                lambda b, place, formula=formula: b.derivative(formula).at(place.k),
+                closed(stated),
+            ),
+        )
 
 
 def _terms(statement: Statement) -> Callable[[], str]:
