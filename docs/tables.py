@@ -11,6 +11,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,8 @@ def losses() -> str:
             for part in ("gradient", "curvature")
         )
         count = len(oracles.load(name).rows)
-        rows.append(
-            f"| `{name}` | {header['title'].replace('|', '&#124;')} | {gradient} | {curvature} | {count} |"
-        )
+        title = header["title"].replace("|", "&#124;")
+        rows.append(f"| `{name}` | {title} | {gradient} | {curvature} | {count} |")
     return "\n".join(rows)
 
 
@@ -46,7 +46,7 @@ def audit(report: dict[str, Any]) -> str:
         for verdict in target["verdicts"]
         if verdict["composition"]
     }
-    shortest: dict[tuple[str, str, str], dict[str, Any]] = {}
+    shortest: dict[tuple[str, str, str], Mapping[str, Any]] = {}
     for one in markdown.findings(report):
         part = one["component"].partition(".")[0]
         key = one["target"], one["loss"], part
