@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import sympy
 from sympy import Add, Expr, IndexedBase, Integer, S, Sum, Symbol
 
-from derivations.agreement import Way, counted, domain, show_derivative, show_equal
+from derivations.agreement import counted, domain, show_derivative, show_equal
 from derivations.algebra import Algebra
 from derivations.element_proofs import closed, differentiable
 from derivations.explorer import Path
@@ -22,6 +23,7 @@ from derivations.obligations import Obligation, RefutedError
 from derivations.statement import Statement
 from derivations.symbolic_rows import Row, RowKernels, SymbolicBlock
 from refloss.evaluation import Plan
+from refloss.formula.reading import Formula
 
 EXPLICIT = (2, 3, 4)
 
@@ -91,7 +93,6 @@ def obligations(
     name: str, statement: Statement, plan: Plan, quantities: Mapping[str, Any]
 ) -> Iterator[Obligation]:
     """Everything that ties the working formulas to the textbook, and the textbook to itself."""
-    formulas = plan.formulas
 
     def block(path: Path, place: Place) -> SymbolicBlock:
         return symbolic_block(path, place, statement, plan, quantities)
@@ -130,20 +131,19 @@ def obligations(
             )
     for part, argument, formula in differentiable(plan):
         stated = getattr(statement, part).get(argument, ())
-        yield Obligation(
-            name,
-            f"{part} in {argument} = closed form",
-            equal(
-                lambda b, place, formula=formula: b.derivative(formula).at(place.k),
-                closed(stated),
-            ),
-        )
+        run = partial(_run, formula)
+        yield Obligation(name, f"{part} in {argument} = closed form", equal(run, closed(stated)))
+
+
+def _run(formula: Formula, block: SymbolicBlock, place: Place) -> Expr:
+    return block.derivative(formula).at(place.k)
 
 
 def _terms(statement: Statement) -> Callable[[], str]:
-    terms = Add(*statement.terms)
-    if terms.has(statement.index):
-        terms = Sum(terms, (statement.index, 0, statement.classes - 1))
+    terms, k, classes = Add(*statement.terms), statement.index, statement.classes
+    assert classes is not None
+    if terms.has(k):
+        terms = Sum(terms, (k, 0, classes - 1))
 
     def show(place: Place) -> str:
         difference = place.of(statement, terms) - place.of(statement, statement.textbook)
@@ -208,9 +208,8 @@ _PIECES = ("surprise = -log softmax", "p = softmax", "q = 1 - p", "q_lost = 0")
 def pieces() -> Iterator[Obligation]:
     """That the kernels' softmax and sums over other classes are what their names say."""
     for number, claim in enumerate(_PIECES):
-        yield Obligation(
-            "softmax", f"{claim}, whichever class is on top", lambda n=number: _softmax(n)
-        )
+        what = f"{claim}, whichever class is on top"
+        yield Obligation("softmax", what, partial(_softmax, number))
     yield Obligation("softmax", "sum over the other classes = total - own", _others)
     yield Obligation("softmax", "p sums to 1", _sums_to_one)
 
@@ -225,8 +224,13 @@ def _softmax(piece: int) -> str:
 
     def arms(classes: Any, k: Any, top: Any, distinct: Sequence[Any] = ()) -> int:
         facts = Facts(Algebra(frozenset({_T}), distinct=frozenset(distinct)))
-        ours: Way = lambda path: pair(path, classes, k, top)[0]  # noqa: E731
-        theirs: Way = lambda path: pair(path, classes, k, 0 if top is None else top)[1]  # noqa: E731
+
+        def ours(path: Path) -> Expr:
+            return pair(path, classes, k, top)[0]
+
+        def theirs(path: Path) -> Expr:
+            return pair(path, classes, k, 0 if top is None else top)[1]
+
         return int(show_equal(ours, theirs, facts).split()[0])
 
     explicit = sum(arms(c, k, None) for c in EXPLICIT for k in range(c))

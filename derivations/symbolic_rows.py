@@ -1,4 +1,4 @@
-"""The kernels over rows of SymPy expressions, so that a row loss can be proved as it is put together.
+"""The kernels over rows of SymPy expressions: row losses are proved as they are put together.
 
 The same functions as in `refloss.kernels.cpu`, on the same formulas. A row has an explicit number
 of classes, or C of them: then a sum over classes is a ``Sum``, and a formula inside of it must
@@ -22,13 +22,19 @@ from refloss.formula.reading import Formula
 from refloss.formula.symbols import Condition, exact
 
 _I = Symbol("i", integer=True)
+_TOP = Symbol("m", integer=True)
 
 
 class Row:
-    """One number for each class, by the class's index; or one for the whole row."""
+    """One number for each class, by the class's index; or one for the whole row.
 
-    def __init__(self, at: Callable[[Expr], Expr], *, single: bool = False) -> None:
-        self._at, self.single = at, single
+    ``rank`` is a row in the same order, where one is known.
+    """
+
+    def __init__(
+        self, at: Callable[[Expr], Expr], *, single: bool = False, rank: Row | None = None
+    ) -> None:
+        self._at, self.single, self.rank = at, single, rank
         self.known: dict[Expr, Expr] = {}
 
     def at(self, index: Any) -> Expr:
@@ -93,7 +99,7 @@ class RowKernels:
 
         return (
             Row(lambda i: sympy.log(all_) - z.at(i) / t),
-            Row(p),
+            Row(p, rank=z),
             Row(lambda i: 1 - p(i)),
             whole(Integer(0)),
         )
@@ -157,6 +163,12 @@ class RowKernels:
                 top = c
         return top
 
+    def row_max(self, x: Row) -> Row:
+        """The largest number: that of a class m, which stays open for C classes."""
+        if x.rank is None:
+            raise TypeError("the maximum of a row whose order is not known")
+        return whole(x.at(self.largest(x.rank) if self.classes.is_Integer else _TOP))
+
     def onehot(self, labels: Any, classes: Any) -> Row:
         return Hit(labels)
 
@@ -175,7 +187,7 @@ class RowKernels:
 
 
 class SymbolicBlock(RowBlock):
-    """A row of expressions: the quantities of `refloss.blocks.RowBlock`, wired as they are there."""
+    """A row of expressions, its quantities wired as `refloss.blocks.RowBlock` has it."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan, ())
