@@ -6,7 +6,7 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import sympy
@@ -161,14 +161,16 @@ def entry(
     finite = all(map(math.isfinite, (x for values in row for x in values)))
     if not finite:
         return _special(statement, terms, row, options, y, k, ctx.prec)
-    if statement.coincide and _coincide(statement, row) and vanishes(statement, terms):
-        return Entry(ZERO)
     try:
         inner = _prepared(statement, terms, row, options, y, ctx.prec)
         if k is None and statement.index in sympy.Add(*terms).free_symbols:
             classes = len(row[0])
-            return from_terms([number for i in range(classes) for number in inner(i)])
-        return from_terms(inner(k))
+            found = from_terms([number for i in range(classes) for number in inner(i)])
+        else:
+            found = from_terms(inner(k))
+        if statement.coincide and _coincide(statement, row) and vanishes(statement, terms):
+            return replace(found, value=ZERO)  # what cancelled stays as the scale
+        return found
     except Singular:
         return _special(statement, terms, row, options, y, k, ctx.prec)
 
