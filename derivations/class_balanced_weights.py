@@ -7,7 +7,6 @@ from typing import Any
 from flint import fmpq
 from sympy import Eq, IndexedBase, Interval, Piecewise, S, Sum, Symbol
 
-from derivations import regions
 from derivations.case import Answered, Answers, Case, array, labels
 from derivations.conventions import Convention
 from derivations.derivation import Derivation

@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from derivations.case import Array, Case, Option, array, labels
 from derivations.formats import FORMATS, Format
 from derivations.regions import (
-    INF, NAN, eighths, normals, sampled, seeded, tiny_numbers, uniforms,
+    INF,
+    NAN,
+    eighths,
+    normals,
+    sampled,
+    seeded,
+    tiny_numbers,
+    uniforms,
 )  # fmt: skip
 
 Options = Mapping[str, Option]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from sympy import IndexedBase, Interval, KroneckerDelta, S, Sum, Symbol, exp, log, oo
 
 from derivations import class_regions, conventions, regions
-from derivations.case import Case
+from derivations.case import Case, Option
 from derivations.conventions import Convention
 from derivations.derivation import Derivation
 from derivations.reduction import picked_weight
@@ -110,7 +110,7 @@ def choose(case: Case) -> Statement:
 def cases() -> Iterator[Case]:
     yield from class_regions.logits("cross_entropy", {})
     for smoothing in (0.1, 0.25, 1.0):
-        options = {"label_smoothing": smoothing, "reduction": "none"}
+        options: dict[str, Option] = {"label_smoothing": smoothing, "reduction": "none"}
         rows = [[20.0, 0.0, -1.0], [0.5, 1.5, -0.25], [-300.0, 300.0, 0.0], [-INF, 0.5, 1.0]]
         for y_ in (0, 1):
             yield class_regions.by_label("tails", rows[:3], [y_] * 3, options)

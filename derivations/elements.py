@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import sympy
 from flint import ctx
-from sympy import Expr, Piecewise, Symbol
+from sympy import Piecewise, Symbol
 
 from derivations.case import Answers, Array, Case
 from derivations.enclose import ONE, Number, Singular, compiled, rational

@@ -283,7 +283,8 @@ def compiled(
     ]
     namespace = {**_WORDS, **printer.constants}
     exec("\n".join(lines), namespace)
-    return namespace["outer"]  # type: ignore[return-value]
+    outer: Callable[..., Callable[..., tuple[Number, ...]]] = namespace["outer"]
+    return outer
 
 
 def rational(x: float) -> fmpq:

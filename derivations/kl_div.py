@@ -8,7 +8,7 @@ from dataclasses import replace
 from sympy import Eq, Interval, S, Symbol, exp, log, oo
 
 from derivations import conventions, regions
-from derivations.case import Answered, Answers, Case, array
+from derivations.case import Answered, Answers, Case, Option, array
 from derivations.conventions import Convention, all_nan
 from derivations.derivation import Derivation
 from derivations.entry import NAN, Entry
@@ -123,7 +123,7 @@ def _reductions() -> Iterator[Case]:
         ts = [v or 0.5 for v in regions.uniforms(rng, size, FORMATS[0])]
         target = [-v for v in ts] if logs else ts
         inputs = {"input": array(xs, shape), "target": array(target, shape)}
-        options = {"reduction": reduction, "log_target": logs}
+        options: dict[str, Option] = {"reduction": reduction, "log_target": logs}
         yield Case("reductions" if size else "empty", inputs, options)
 
 

@@ -14,7 +14,10 @@ import math
 from collections.abc import Iterator, Mapping
 
 import sympy
+from flint import arb, ctx
 from sympy import Expr, Piecewise, Rational, S, Symbol, exp, limit, log, nan, oo
+
+from derivations.enclose import constant
 
 M = Symbol("M", positive=True)
 
@@ -50,12 +53,23 @@ def _limit(expression: Expr) -> Expr:
     settled = expression.replace(lambda e: isinstance(e, Piecewise), _arm)
     if settled.has(nan, sympy.zoo):
         return nan
-    if not settled.has(M):
-        return settled
-    result = limit(settled, M, oo)
-    if result.has(sympy.AccumBounds, sympy.Limit):
-        return nan
-    return result
+    result = _by_parts(settled)
+    return nan if result.has(sympy.AccumBounds, sympy.Limit) else result
+
+
+def _by_parts(expression: Expr) -> Expr:
+    """The limit from the limits of the parts; Gruntz's algorithm where those do not decide it."""
+    if not expression.has(M):
+        return expression
+    if expression.is_Add or expression.is_Mul or isinstance(expression, exp | log | sympy.Abs):
+        result = expression.func(*(_by_parts(part) for part in expression.args))
+        if result in (oo, -oo) or result.is_finite:
+            return result
+    elif expression.is_Pow and expression.exp.is_number:
+        base = _by_parts(expression.base)
+        if base.is_positive or base.is_negative or base is oo:
+            return base**expression.exp
+    return limit(expression, M, oo)
 
 
 @functools.cache
@@ -105,18 +119,22 @@ def _places(
         place = {s: sign * n * growth for (s, sign), n in zip(outward, rate, strict=False)}
         rest = rate[len(outward) :]
         # slower and faster than whatever else moves
-        gaps = [lambda n: 1 / (n * growth), lambda n: exp(-2 * n * growth)]
-        for gap in gaps if inward and count > 1 else gaps[:1]:
-            near_ = {
-                s: x + gap(n) if x == 0 else x - gap(n)
-                for (s, x), n in zip(inward, rest, strict=True)
-            }
+        for fast in (False, True) if inward and count > 1 else (False,):
+            near_ = {}
+            for (s, x), n in zip(inward, rest, strict=True):
+                gap = exp(-2 * n * growth) if fast else 1 / (n * growth)
+                near_[s] = x + gap if x == 0 else x - gap
             yield {**place, **near_}
 
 
 def _same(a: Expr, b: Expr) -> bool:
-    if a == b:
+    """Whether two limits are one number: shown by algebra, refuted by balls, or refused."""
+    if a == b or a is nan or b is nan or a.is_infinite or b.is_infinite:
+        return bool(a == b)
+    if sympy.simplify(sympy.logcombine(sympy.factor_terms(a - b), force=True)) == 0:
         return True
-    if not (a.is_finite and b.is_finite):
-        return False
-    return bool(sympy.simplify(a - b) == 0)
+    with ctx.workprec(512):
+        difference = constant(a - b)
+    if difference.contains(0) if isinstance(difference, arb) else difference == 0:
+        raise NotImplementedError(f"neither equal nor different: {a} and {b}")
+    return False

@@ -1,11 +1,11 @@
-"""Inputs of oracle rows that more than one loss uses: seeded, and exact in the format they claim."""
+"""Inputs of oracle rows that several losses use: seeded, and exact in the format they claim."""
 
 from __future__ import annotations
 
 import math
 import random
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from derivations.case import Array, Case, Option, array
 from derivations.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, FORMATS, Format
@@ -63,8 +63,8 @@ def selected(names: Sequence[str], mapping: dict[str, str] = REGIONS) -> dict[st
 
 def elementwise(
     region: str,
-    columns: dict[str, Iterable[float]],
-    options: dict[str, Option] | None = None,
+    columns: Mapping[str, Iterable[float]],
+    options: Mapping[str, Option] | None = None,
     flags: tuple[str, ...] = (),
     reduction: str = "none",
 ) -> Case:

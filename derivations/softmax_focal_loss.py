@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sympy import Eq, IndexedBase, Interval, Piecewise, S, Sum, Symbol, exp, log, oo
 
 from derivations import class_regions, conventions, regions
-from derivations.case import Case
+from derivations.case import Case, Option
 from derivations.derivation import Derivation
 from derivations.reduction import picked_weight
 from derivations.statement import Statement
@@ -75,7 +75,7 @@ def cases() -> Iterator[Case]:
     name = "softmax_focal_loss"
     yield from class_regions.logits(name, {"gamma": 2.0}, soft=False, infinities=3)
     for gamma_ in (0.0, 0.5, 1.0, 1.5, 5.0):
-        options = {"gamma": gamma_, "reduction": "none"}
+        options: dict[str, Option] = {"gamma": gamma_, "reduction": "none"}
         rng = regions.seeded(name, gamma_)
         for scale in (1.0, 8.0):
             rows = [regions.normals(rng, 3, regions.FLOAT16, scale) for _ in range(6)]

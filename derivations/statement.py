@@ -35,8 +35,8 @@ at a kink the oracle takes the closure of every arm that contains the point, and
 interval they span. ``kinks`` lists the places.
 
 ``domain`` gives each symbol's set. ``ends`` names, for a symbol, the ends of its set where an
-expression may be singular (``log(p)`` at ``p = 0``): there the answer is the limit from inside, as it
-is at an infinity.
+expression may be singular (``log(p)`` at ``p = 0``): there the answer is the limit from inside, as
+it is at an infinity.
 
 ``shift`` names row arguments whose common offset does not matter (softmax): the enclosure moves the
 largest entry to zero, so that ties are exact. ``coincide`` names two arguments at whose equality
