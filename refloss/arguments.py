@@ -21,7 +21,7 @@ FLOATING = ("float16", "bfloat16", "float32", "float64")
 
 def dtype_name(array: Array) -> str:
     """The dtype's plain name: ``float32`` for NumPy's, PyTorch's and others' alike."""
-    return str(array.dtype).rpartition(".")[2]
+    return str(native(array)).rpartition(".")[2]
 
 
 def as_array(name: str, x: Any) -> Array:

@@ -92,7 +92,7 @@ def elementwise(
     if reduction == "mean":
         denominator = float(prod(shape))
         if mean_over_weights and weight is not None:
-            denominator = _sum(weight, shape)
+            denominator = _sum(weight, shape, kernels_for(model, backend))
     elif reduction == "batchmean":
         denominator = float(shape[0] if shape else 1)
     return Plan(
@@ -109,9 +109,9 @@ def elementwise(
     )
 
 
-def _sum(weight: Array, shape: tuple[int, ...]) -> float:
+def _sum(weight: Array, shape: tuple[int, ...], kernels: ModuleType) -> float:
     xp = arguments.namespace(weight)
-    return float(xp.sum(xp.broadcast_to(xp.astype(weight, xp.float64), shape)))
+    return float(sum(kernels.sum_pair(xp.broadcast_to(xp.astype(weight, xp.float64), shape))))
 
 
 def class_shape(input: Array) -> tuple[int, int, int]:
@@ -173,7 +173,7 @@ def rowwise(
         kept = labels != ignore_index
         arrays["labels"] = xp.where(kept, labels, xp.asarray(-1, dtype=xp.int64))
         arrays["kept"] = kept
-        denominator = _label_weight(arrays["labels"], weight, classes)
+        denominator = _label_weight(arrays["labels"], weight, kernels_for(model, backend))
     if reduction == "batchmean":
         denominator = float(rows)
     return Plan(
@@ -193,10 +193,13 @@ def rowwise(
     )
 
 
-def _label_weight(labels: Array, weight: Array | None, classes: int) -> float:
+def _label_weight(labels: Array, weight: Array | None, kernels: ModuleType) -> float:
+    """The sum of the weights of the rows' classes; a label of -1 counts for nothing."""
     xp = arguments.namespace(labels)
+    kept = labels >= 0
     if weight is None:
-        return float(xp.sum(xp.astype(labels >= 0, xp.int64)))
-    counts = [int(xp.sum(xp.astype(labels == c, xp.int64))) for c in range(classes)]
-    weights = [float(weight[c]) for c in range(classes)]
-    return float(np.dot(counts, weights)) if counts else 0.0
+        return float(xp.sum(xp.astype(kept, xp.int64)))
+    flat = xp.reshape(xp.where(kept, labels, xp.zeros_like(labels)), (-1,))
+    weights = xp.take(xp.astype(weight, xp.float64), flat, axis=0)
+    counted = xp.where(xp.reshape(kept, (-1,)), weights, xp.zeros_like(weights))
+    return float(sum(kernels.sum_pair(counted)))
