@@ -12,7 +12,7 @@ import pytest
 
 import refloss
 
-from .enrolled import ENROLLED, Arrays, Entry, bits, calls
+from .enrolled import ENROLLED, Arrays, D, Entry, N, bits, calls
 
 EVERY = pytest.mark.parametrize("entry", ENROLLED, ids=str)
 
@@ -73,10 +73,9 @@ LAYOUTS = [fortran, strided, backwards, transposed, offset, unaligned, read_only
 
 
 @EVERY
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layout_changes_nothing(entry: Entry, layout: Callable[[Any], Any], dtype: str) -> None:
-    arrays = entry.sample(3, dtype)
+def test_layout_changes_nothing(entry: Entry, layout: Callable[[Any], Any]) -> None:
+    arrays = entry.sample(3, "float32")
     laid = {name: layout(array) for name, array in arrays.items()}
     before = {name: array.copy() for name, array in laid.items()}
     for (name, expected), (_, found) in zip(calls(entry, arrays), calls(entry, laid), strict=True):
@@ -91,13 +90,11 @@ def test_layout_changes_nothing(entry: Entry, layout: Callable[[Any], Any], dtyp
 @EVERY
 def test_one_element_broadcast_to_many(entry: Entry) -> None:
     """A stride of 0 in every axis."""
-    whole = {name: array[:1, ..., :1] for name, array in entry.sample(4).items()}
-    weights = entry.sample(4).get("weight")
-    if weights is not None and weights.ndim == 1:
-        whole["weight"] = weights
     spread = {
-        name: array if array.ndim == 1 else np.broadcast_to(array, (6, *array.shape[1:-1], 3))
-        for name, array in whole.items()
+        name: array
+        if array.ndim == 1
+        else np.broadcast_to(array[:1, ..., :1], (N, *array.shape[1:-1], D))
+        for name, array in entry.sample(4).items()
     }
     copied = {name: array.copy() for name, array in spread.items()}
     for (name, expected), (_, found) in zip(
