@@ -154,8 +154,9 @@ def monomials(expression: Expr) -> Iterator[tuple[Rational, Expr]]:
             yield expression, _ONE
         return
     numerator, denominator = fraction(expression)
-    below = denominator.as_expr()
-    number, below = below.as_coeff_Mul()
+    content, factors_below = factored(denominator)
+    number = Rational(str(content))
+    below = reduce(mul, (f.as_expr() ** n for f, n in factors_below), _ONE)
     symbols = numerator.ring.symbols
     for exponents, coefficient in numerator.terms():
         factors = (s**n for s, n in zip(symbols, exponents, strict=True) if n)

@@ -102,7 +102,7 @@ class Path:
         return chosen if self.holds(condition) else otherwise
 
     def _same(self, a: Expr, b: Expr) -> bool:
-        if a.has(Abs, sympy.oo) or b.has(Abs, sympy.oo):
+        if any(e.has(Abs, sympy.oo, sympy.zoo, sympy.nan) for e in (a, b)):
             return False
         return self.facts.vanishes(a - b)
 

@@ -112,7 +112,7 @@ def obligations(
     yield Obligation(
         name,
         "value = textbook",
-        equal(lambda b, place: b.value().at(0), statement.textbook),
+        equal(lambda block, place: block.value().at(0), statement.textbook),
     )
     if statement.terms:
         yield Obligation(name, "terms of the value sum to the textbook", _terms(statement))
@@ -179,7 +179,7 @@ def symbolic_block(
     parameters: dict[str, Any] = {}
     for key, symbol in quantities.items():
         if isinstance(symbol, IndexedBase):
-            arrays[key] = Row(lambda index, base=symbol: base[index])
+            arrays[key] = Row(symbol.__getitem__)
         else:
             parameters[key] = symbol
     weight = arrays.pop("weight", None)

@@ -1,0 +1,79 @@
+"""``python -m derivations prove [LOSS ...]``: every obligation, and what came of it.
+
+*proved*: an identity over the reals, shown symbolically on every arm. *bounded*: an approximation
+whose error is enclosed by ball arithmetic. *checked*: only tried at points. *FAILED*: neither.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from derivations import bounds, element_proofs, identities, row_proofs, weight_proofs
+from derivations.derivation import LOSSES, load
+from derivations.obligations import FAILED, Obligation, Outcome, settle
+from derivations.statement import Statement
+from derivations.working import WORKING
+
+
+def obligations(losses: Sequence[str]) -> Iterator[Obligation]:
+    """What there is to show of some losses, and of what they share."""
+    rows = False
+    for loss in losses:
+        derivation = load(loss)
+        for variant, statement in {"": derivation.statement, **derivation.variants}.items():
+            rows |= statement.index is not None
+            yield from of_statement(loss, variant, statement)
+    if rows:
+        yield from row_proofs.pieces()
+    yield from identities.obligations(losses)
+    yield from bounds.obligations()
+
+
+def of_statement(loss: str, variant: str, statement: Statement) -> Iterator[Obligation]:
+    """What there is to show of one statement of a loss."""
+    name = f"{loss}, {variant}" if variant else loss
+    if loss == "smooth_labels":
+        yield from weight_proofs.smoothed_labels(name, statement)
+    elif loss == "class_balanced_weights":
+        beta = statement.options["beta"]
+        yield from weight_proofs.class_weights(name, statement, 1 if variant else beta)
+    else:
+        working = WORKING[loss][variant]
+        kind = element_proofs if statement.index is None else row_proofs
+        yield from kind.obligations(
+            name, statement, working.plan(loss), working.quantities(statement)
+        )
+
+
+def table(claims: Iterable[Obligation]) -> bool:
+    """Settle every claim and print its line as it comes; whether all held."""
+    start = time.perf_counter()
+    verdicts: Counter[str] = Counter()
+    print(f"{'verdict':8} {'time':>7}  obligation")
+    for claim in claims:
+        outcome = settle(claim)
+        verdicts[outcome.verdict] += 1
+        print(line(outcome), flush=True)
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items())
+    seconds = time.perf_counter() - start
+    print(f"\n{verdicts.total()} obligations: {counts or 'none'} ({seconds:.0f} s)")
+    return not verdicts[FAILED]
+
+
+def line(outcome: Outcome) -> str:
+    """One line of the table."""
+    claim = outcome.obligation
+    detail = f"  [{outcome.detail}]" if outcome.detail else ""
+    return f"{outcome.verdict:8} {outcome.seconds:6.2f}s  {claim.loss}: {claim.claim}{detail}"
+
+
+def prove(losses: Sequence[str] = LOSSES) -> int:
+    """Print the table; the exit code, 1 if an obligation failed."""
+    return 0 if table(obligations(losses)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(prove(tuple(sys.argv[1:]) or LOSSES))
