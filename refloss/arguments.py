@@ -176,11 +176,13 @@ def broadcast_weights(name: str, weight: Any, model: Array) -> Array | None:
     return array
 
 
+@np.errstate(invalid="ignore")  # bfloat16's comparison flags a NaN
 def non_negative(name: str, array: Array, expectation: str = "expected weights >= 0") -> None:
     """No entry below zero; NaN passes, and comes out again in what it touches."""
     _refuse_first(name, array, array < 0, expectation)
 
 
+@np.errstate(invalid="ignore")
 def probabilities(name: str, array: Array) -> None:
     """Every entry in [0, 1]; NaN passes."""
     _refuse_first(name, array, (array < 0) | (array > 1), "expected numbers in [0, 1]")
