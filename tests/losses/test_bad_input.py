@@ -310,3 +310,15 @@ def test_lists_and_numbers_are_arrays() -> None:
 
 def test_a_list_takes_the_format_of_the_input() -> None:
     assert MSE(X.astype(np.float32), T.tolist()).dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float16, np.float32, np.float64])
+def test_nan_is_no_bad_input_and_no_warning(dtype: Any) -> None:
+    """Not in a probability, nor in a weight; its comparison with a bound is false."""
+    x = np.array([NAN, 0.5], dtype)
+    assert np.isnan(BCE(x, x, x))
+    assert np.isnan(MSE(x, x, weight=x))
+    assert np.isnan(KL(x, x))
+    assert np.isnan(PROBS(x, 0))
+    assert np.isnan(FOCAL(x, x))
+    assert np.isnan(CE(x, 0, x))
