@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from derivations import bounds, element_proofs, identities, row_proofs, weight_proofs
 from derivations.derivation import LOSSES, load
@@ -42,7 +43,7 @@ def of_statement(loss: str, variant: str, statement: Statement) -> Iterator[Obli
         yield from weight_proofs.class_weights(name, statement, 1 if variant else beta)
     else:
         working = WORKING[loss][variant]
-        kind = element_proofs if statement.index is None else row_proofs
+        kind: Any = element_proofs if statement.index is None else row_proofs
         yield from kind.obligations(
             name, statement, working.plan(loss), working.quantities(statement)
         )
