@@ -117,7 +117,7 @@ def distillation_loss(
     --------
     >>> import numpy as np, refloss
     >>> refloss.distillation_loss(np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]]), temperature=2.0)
-    np.float64(0.4898373248074185)
+    np.float64(0.48983732480741826)
     """
     x = arguments.floating("input", input)
     t = arguments.floating_like("teacher", teacher, x)
