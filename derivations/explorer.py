@@ -225,7 +225,7 @@ def formula_on(path: Path, formula: Formula, quantities: Mapping[str, Expr]) -> 
     """A working formula on a path, as an expression of its quantities (by parameter name)."""
     names = formula.__code__.co_varnames[: formula.__code__.co_argcount]
     bound = read(formula, meaning(path), finish=_over_the_reals)
-    outcome = bound(*(Quantity(quantities[name]) for name in names))
+    outcome = bound(*(Quantity(sympy.sympify(quantities[name])) for name in names))
     expression = outcome.expression if isinstance(outcome, Quantity) else sympy.sympify(outcome)
     return path.resolve(expression)
 

@@ -42,7 +42,7 @@ class Fact:
         return f"{self.expression} {self.kind} 0"
 
 
-class UndecidedError(Exception):
+class UndecidedError(ArithmeticError):
     """A sign that the facts do not tell."""
 
 

@@ -65,10 +65,10 @@ class Quantity:
         return Quantity(exact(other) * self.expression)
 
     def __truediv__(self, other: Any) -> Quantity:
-        return Quantity(self.expression / exact(other))
+        return Quantity(_divided(self.expression, exact(other)))
 
     def __rtruediv__(self, other: Any) -> Quantity:
-        return Quantity(exact(other) / self.expression)
+        return Quantity(_divided(exact(other), self.expression))
 
     def __gt__(self, other: Any) -> Any:
         return _compared(self, other, ">")
@@ -113,13 +113,26 @@ def _of(function: Callable[[Any], Any]) -> Callable[[Any], Quantity]:
 
 
 def product(mass: Any, x: Any) -> Quantity:
-    return Quantity(exact(mass) * exact(x))
+    """A mass that is zero stays zero, also times infinity."""
+    first, second = exact(mass), exact(x)
+    if second in (sympy.oo, -sympy.oo):
+        first = sympy.together(first)  # SymPy sees the sign of s / (1 + s), not of 1 - 1 / (1 + s)
+    return Quantity(first if first == 0 else first * second)
 
 
 def quotient(mass: Any, x: Any) -> Quantity:
     """A mass that is zero stays zero, also over zero."""
     above = exact(mass)
-    return Quantity(above if above == 0 else above / exact(x))
+    return Quantity(above if above == 0 else _divided(above, exact(x)))
+
+
+def _divided(above: Any, below: Any) -> Any:
+    """A quotient; zero stands for what comes from above, as it does for floats."""
+    return sympy.together(above) * sympy.oo if below == 0 else above / below
+
+
+def _logarithm(x: Any) -> Any:
+    return -sympy.oo if x == 0 else sympy.log(x)
 
 
 def power(x: Any, exponent: Any) -> Quantity:
@@ -145,8 +158,8 @@ def meaning(path: Path) -> Mapping[str, Any]:
         "exp": _of(sympy.exp),
         "exp_error": lost,
         "expm1": _of(lambda x: sympy.exp(x) - 1),
-        "log": _of(sympy.log),
-        "log1p": _of(lambda x: sympy.log(1 + x)),
+        "log": _of(_logarithm),
+        "log1p": _of(lambda x: _logarithm(1 + x)),
         "power": power,
         "product": product,
         "quotient": quotient,

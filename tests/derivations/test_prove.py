@@ -1,0 +1,295 @@
+"""Proofs can fail: planted wrong formulas, through the same machinery, are not proved."""
+
+import re
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from sympy import Rational
+
+from derivations import bounds, derivation, element_proofs, prove, row_proofs
+from derivations.obligations import (
+    BOUNDED,
+    CHECKED,
+    FAILED,
+    PROVED,
+    Obligation,
+    RefutedError,
+    settle,
+)
+from derivations.working import WORKING
+from refloss.formula import absolute, log, log1p, product, softmax, where
+from refloss.formula.logistic import sigmoid, softplus
+from refloss.losses import cross_entropy, huber_loss
+from refloss.losses.huber_loss import slope
+
+
+def planted(loss: str, part: str, wrong, variant: str = "", argument: str = "input") -> Obligation:
+    """The obligation that a formula falls under, with a wrong formula in its place."""
+    made = derivation.load(loss)
+    statement = made.variants[variant] if variant else made.statement
+    working = WORKING[loss][variant]
+    plan = working.plan(loss)
+    if part == "value":
+        formulas, claim = replace(plan.formulas, value=wrong), "value = textbook"
+    else:
+        changed = {**getattr(plan.formulas, part), argument: wrong}
+        formulas = replace(plan.formulas, **{part: changed})
+        claim = f"{part} in {argument} = closed form"
+    kind = element_proofs if statement.index is None else row_proofs
+    claims = kind.obligations(
+        loss, statement, replace(plan, formulas=formulas), working.quantities(statement)
+    )
+    return next(c for c in claims if c.claim == claim)
+
+
+def huber_with_full_edge(input, target, delta):
+    a = absolute(input - target)
+    return where(a > delta, delta * (a - delta), (input - target) * (input - target) / 2)
+
+
+def huber_with_arms_swapped(input, target, delta):
+    a = absolute(input - target)
+    return where(a > delta, a * a / 2, delta * (a - delta / 2))
+
+
+def huber_without_lower_arm(input, target, delta):
+    r = input - target
+    return where(r > delta, delta, r)
+
+
+def huber_with_wrong_sign(input, target, delta):
+    return slope(target - input, delta)
+
+
+def huber_bend_everywhere(input, target, delta):
+    return 1 + 0 * input
+
+
+def l1_slope_of_two_at_zero(input, target):
+    r = input - target
+    return where(r > 0, 1, where(r < 0, -1, 2))
+
+
+def bce_without_second_term(input, target, pos_weight):
+    return product(pos_weight * target, softplus(-input))
+
+
+def bce_with_factor_swapped(input, target, pos_weight):
+    return product(target, softplus(-input)) + product(pos_weight * (1 - target), softplus(input))
+
+
+def bce_slope_without_pos_weight(input, target, pos_weight):
+    return (1 - target) * sigmoid(input) - target * sigmoid(-input)
+
+
+def bce_slope_wrong_left_of_zero(input, target, pos_weight):
+    right = (1 - target) * sigmoid(input) - pos_weight * target * sigmoid(-input)
+    return where(input < 0, -right, right)
+
+
+def bce_curvature_of_sigmoid(input, target, pos_weight):
+    return (pos_weight * target + (1 - target)) * sigmoid(input)
+
+
+def bce_of_probability_swapped(input, target):
+    return product(target, -log1p(-input)) + product(1 - target, -log(input))
+
+
+def kl_without_entropy(input, target):
+    return -target * input
+
+
+def gaussian_without_half(mu, logvar):
+    return mu * mu + exp_minus_tangent(logvar)
+
+
+def exp_minus_tangent(x):
+    return 2 * (softplus(x) - softplus(x)) + x
+
+
+def ce_with_lost_term(p, q, mass, other_mass):
+    return p * other_mass
+
+
+def ce_with_wrong_sign(p, q, mass, other_mass):
+    return p * other_mass + mass * q
+
+
+def ce_hessian_without_mass(p, q, total_mass):
+    return p * q
+
+
+def ce_hessian_of_square(p, q, total_mass):
+    return total_mass * p * p
+
+
+def ce_without_mass(mass, surprise):
+    return surprise
+
+
+def focal_without_power_rule(p, hit, hit_weight, hit_surprise, hit_p, hit_q, hit_q_lost, gamma):
+    return hit_weight * where(hit > 0, -hit_q, p)
+
+
+def distillation_without_square(p, surprise, teacher_p, teacher_surprise, temperature):
+    return temperature * product(teacher_p, surprise - teacher_surprise)
+
+
+WRONG = [
+    ("huber_loss", "value", huber_with_full_edge),
+    ("huber_loss", "value", huber_with_arms_swapped),
+    ("huber_loss", "gradient", huber_without_lower_arm),
+    ("huber_loss", "gradient", huber_with_wrong_sign),
+    ("huber_loss", "curvature", huber_bend_everywhere),
+    ("l1_loss", "gradient", l1_slope_of_two_at_zero),
+    ("binary_cross_entropy_with_logits", "value", bce_without_second_term),
+    ("binary_cross_entropy_with_logits", "value", bce_with_factor_swapped),
+    ("binary_cross_entropy_with_logits", "gradient", bce_slope_without_pos_weight),
+    ("binary_cross_entropy_with_logits", "gradient", bce_slope_wrong_left_of_zero),
+    ("binary_cross_entropy_with_logits", "curvature", bce_curvature_of_sigmoid),
+    ("binary_cross_entropy", "value", bce_of_probability_swapped),
+    ("kl_div", "value", kl_without_entropy),
+    ("gaussian_kl", "value", gaussian_without_half),
+    ("cross_entropy", "value", ce_without_mass),
+    ("cross_entropy", "gradient", ce_with_lost_term),
+    ("cross_entropy", "gradient", ce_with_wrong_sign),
+    ("cross_entropy", "curvature", ce_hessian_without_mass),
+    ("cross_entropy", "curvature", ce_hessian_of_square),
+    ("softmax_focal_loss", "gradient", focal_without_power_rule),
+    ("distillation_loss", "value", distillation_without_square),
+]
+
+
+@pytest.mark.parametrize(("loss", "part", "wrong"), WRONG, ids=[w.__name__ for *_, w in WRONG])
+def test_a_wrong_formula_fails(loss, part, wrong):
+    outcome = settle(planted(loss, part, wrong))
+    assert outcome.verdict == FAILED
+    assert "Error" not in outcome.detail.split(":")[0], outcome.detail  # refuted, not stumbled
+
+
+def test_the_right_formula_passes_in_the_place_of_the_wrong_one():
+    right = huber_loss.FORMULAS.gradient["input"]
+    assert settle(planted("huber_loss", "gradient", right)).verdict == PROVED
+    right = cross_entropy.FORMULAS.curvature["input"]
+    assert settle(planted("cross_entropy", "curvature", right)).verdict == PROVED
+
+
+STATED = [
+    ("huber_loss", "gradient", "input"),
+    ("huber_loss", "curvature", "target"),
+    ("sigmoid_focal_loss", "gradient", "target"),
+    ("gaussian_kl", "curvature", "logvar"),
+    ("cross_entropy", "gradient", "input"),
+    ("cross_entropy", "gradient", "target"),
+    ("softmax_focal_loss", "curvature", "input"),
+]
+
+
+@pytest.mark.parametrize(("loss", "part", "argument"), STATED)
+def test_a_closed_form_that_is_no_derivative_fails(loss, part, argument):
+    statement = derivation.load(loss).statement
+    terms = getattr(statement, part)[argument]
+    wrong = (*terms[:-1], 2 * terms[-1])
+    statement = replace(statement, **{part: {**getattr(statement, part), argument: wrong}})
+    working = WORKING[loss][""]
+    kind = element_proofs if statement.index is None else row_proofs
+    claims = kind.obligations(loss, statement, working.plan(loss), working.quantities(statement))
+    claim = next(c for c in claims if c.claim.startswith(f"{part} in {argument}")
+                 and "differentiated" in c.claim)  # fmt: skip
+    assert settle(claim).verdict == FAILED
+
+
+def test_a_derivative_that_is_not_stated_fails():
+    statement = replace(derivation.load("mse_loss").statement, curvature={})
+    working = WORKING["mse_loss"][""]
+    plan = working.plan("mse_loss")
+    claims = element_proofs.obligations("mse", statement, plan, working.quantities(statement))
+    failed = [c.claim for c in claims if settle(c).verdict == FAILED]
+    assert failed == ["curvature in input = closed form", "curvature in target = closed form"]
+
+
+def wrong_complement(decay, decay_error, is_top, tail, tail_error):
+    return (1 - decay) / (1 + tail)
+
+
+def wrong_gap(z, top, is_top, temperature):
+    return where(is_top > 0, 0, (top - z) * temperature)
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("complement", wrong_complement), ("gap", wrong_gap)])
+def test_a_wrong_piece_of_the_softmax_fails(monkeypatch, name, wrong):
+    wrong.__name__ = name  # the kernels know their pieces by name
+    monkeypatch.setattr(softmax, name, wrong)
+    verdicts = {settle(piece).verdict for piece in row_proofs.pieces()}
+    assert FAILED in verdicts
+
+
+def test_a_wrong_coefficient_breaks_a_bound():
+    for found, error in (
+        (bounds.exp_coefficients(), bounds.exp_error),
+        (bounds.atanh_coefficients(), bounds.log_error),
+    ):
+        error(found)
+        degree = sorted(found)[2]
+        for change in (Rational(1, 2**40), -Rational(1, 2**40)):
+            with pytest.raises(RefutedError, match="may reach"):
+                error({**found, degree: found[degree] + change})
+        highest = max(found)
+        with pytest.raises(RefutedError, match="may reach"):
+            error({k: c for k, c in found.items() if k != highest})
+
+
+def test_the_bounds_are_taken_from_the_rounded_coefficients_that_run():
+    third = Fraction(1, 6)
+    assert bounds.exp_coefficients()[3] == Rational(*(1 / 6).as_integer_ratio())
+    assert Fraction(*(1 / 6).as_integer_ratio()) != third
+
+
+def raises() -> str:
+    raise ArithmeticError("lost its way")
+
+
+def test_whatever_goes_wrong_is_a_failure():
+    outcome = settle(Obligation("loss", "claim", raises))
+    assert (outcome.verdict, outcome.detail) == (FAILED, "ArithmeticError: lost its way")
+
+
+def test_the_table_says_which_is_which(capsys):
+    claims = [
+        Obligation("a", "holds", lambda: "1 arm"),
+        Obligation("b", "is close", lambda: "", BOUNDED),
+        Obligation("c", "was tried", lambda: "", CHECKED),
+    ]
+    assert prove.table(claims)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == [PROVED, BOUNDED, CHECKED]
+    assert lines[1].endswith("a: holds  [1 arm]")
+    assert re.fullmatch(r"3 obligations: 1 proved, 1 bounded, 1 checked \(\d+ s\)", lines[-1])
+
+
+def test_one_failure_is_the_exit_code(monkeypatch, capsys):
+    good, bad = Obligation("a", "holds", lambda: ""), Obligation("b", "does not", raises)
+    monkeypatch.setattr(prove, "obligations", lambda losses: [good])
+    assert prove.prove(()) == 0
+    monkeypatch.setattr(prove, "obligations", lambda losses: [bad, good])
+    assert prove.prove(()) == 1
+    assert "2 obligations: 1 FAILED, 1 proved" in capsys.readouterr().out
+
+
+def test_every_statement_of_every_loss_has_obligations():
+    for loss in derivation.LOSSES:
+        made = derivation.load(loss)
+        for variant, statement in {"": made.statement, **made.variants}.items():
+            claims = [o.claim for o in prove.of_statement(loss, variant, statement)]
+            assert "value = textbook" in claims
+            for part in ("gradient", "curvature"):
+                for argument in getattr(statement, part):
+                    assert any(c.startswith(f"{part} in {argument} = ") for c in claims)
+
+
+def test_the_exit_code_reaches_the_shell(monkeypatch):
+    from derivations.__main__ import main
+
+    monkeypatch.setattr(prove, "prove", lambda losses: 1)
+    assert main(["prove", "mse_loss"]) == 1
