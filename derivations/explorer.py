@@ -20,6 +20,8 @@ from refloss.formula.exponential import excess_series
 from refloss.formula.reading import Formula, read
 from refloss.formula.symbols import Condition, Quantity, meaning
 
+_NO_NUMBERS = (sympy.oo, -sympy.oo, sympy.zoo, sympy.nan)
+
 Claim = tuple[Expr, str]  # (expression, kind): the expression is > 0, >= 0 or = 0
 Function = Callable[["Path"], Any]
 
@@ -102,7 +104,7 @@ class Path:
         return chosen if self.holds(condition) else otherwise
 
     def _same(self, a: Expr, b: Expr) -> bool:
-        if any(e.has(Abs, sympy.oo, sympy.zoo, sympy.nan) for e in (a, b)):
+        if any(e.has(Abs, *_NO_NUMBERS) for e in (a, b)):
             return False
         return self.facts.vanishes(a - b)
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from derivations import bounds, element_proofs, identities, row_proofs, weight_proofs
+from derivations import bounds, element_proofs, end_proofs, identities, row_proofs, weight_proofs
 from derivations.derivation import LOSSES, load
 from derivations.obligations import FAILED, Obligation, Outcome, settle
 from derivations.statement import Statement
@@ -43,10 +43,10 @@ def of_statement(loss: str, variant: str, statement: Statement) -> Iterator[Obli
         yield from weight_proofs.class_weights(name, statement, 1 if variant else beta)
     else:
         working = WORKING[loss][variant]
+        plan, quantities = working.plan(loss), working.quantities(statement)
         kind: Any = element_proofs if statement.index is None else row_proofs
-        yield from kind.obligations(
-            name, statement, working.plan(loss), working.quantities(statement)
-        )
+        yield from kind.obligations(name, statement, plan, quantities)
+        yield from end_proofs.obligations(name, statement, plan, quantities)
 
 
 def table(claims: Iterable[Obligation]) -> bool:

@@ -178,7 +178,7 @@ def symbolic_block(
     arrays: dict[str, Any] = {}
     parameters: dict[str, Any] = {}
     for key, symbol in quantities.items():
-        if isinstance(symbol, IndexedBase):
+        if hasattr(symbol, "__getitem__"):
             arrays[key] = Row(symbol.__getitem__)
         else:
             parameters[key] = symbol

@@ -103,8 +103,9 @@ def exact(x: Any) -> Any:
 
 def _compared(x: Any, y: Any, relation: str, opposite: bool = False) -> Condition | bool:
     left, right = exact(x), exact(y)
-    if sympy.oo in (left, right):  # the quantities of a formula are finite here
-        return opposite != (relation != "==" and left == sympy.oo)
+    for infinite, greater in ((left, sympy.oo), (right, -sympy.oo)):
+        if infinite in (sympy.oo, -sympy.oo) and left != right:
+            return opposite != (relation != "==" and infinite == greater)
     return Condition(left - right, relation, opposite)
 
 

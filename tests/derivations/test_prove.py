@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 from sympy import Rational
 
-from derivations import bounds, derivation, element_proofs, prove, row_proofs
+from derivations import bounds, derivation, element_proofs, end_proofs, prove, row_proofs
 from derivations.obligations import (
     BOUNDED,
     CHECKED,
@@ -207,6 +207,35 @@ def test_a_derivative_that_is_not_stated_fails():
     claims = element_proofs.obligations("mse", statement, plan, working.quantities(statement))
     failed = [c.claim for c in claims if settle(c).verdict == FAILED]
     assert failed == ["curvature in input = closed form", "curvature in target = closed form"]
+
+
+def bce_that_multiplies_zero_by_infinity(input, target):
+    return target * -log(input) + (1 - target) * -log1p(-input)
+
+
+def bce_that_clips(input, target):
+    return where(input > 0, bce_that_multiplies_zero_by_infinity(input, target), 100 * target)
+
+
+def right_bce(input, target):
+    return product(target, -log(input)) + product(1 - target, -log1p(-input))
+
+
+@pytest.mark.parametrize(
+    ("formula", "verdict"),
+    [
+        (bce_that_multiplies_zero_by_infinity, FAILED),
+        (bce_that_clips, FAILED),
+        (right_bce, PROVED),
+    ],
+)
+def test_limits_at_the_ends_of_the_domain(formula, verdict):
+    statement = derivation.load("binary_cross_entropy").statement
+    working = WORKING["binary_cross_entropy"][""]
+    plan = working.plan("binary_cross_entropy")
+    plan = replace(plan, formulas=replace(plan.formulas, value=formula))
+    claims = end_proofs.obligations("bce", statement, plan, working.quantities(statement))
+    assert settle(next(claims)).verdict == verdict
 
 
 def wrong_complement(decay, decay_error, is_top, tail, tail_error):
