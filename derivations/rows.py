@@ -131,7 +131,11 @@ def _rows(
             columns.append([ones if weight is None else tuple(weight)] * layout.rows)
             continue
         split = layout.split(case.inputs[name].flat())
-        columns.append([shifted(row) for row in split] if name in statement.shift else split)
+        if name in statement.shift:
+            if not invariant(statement, name):
+                raise ValueError(f"{statement.loss}: an offset of {name} does not cancel")
+            split = [shifted(row) for row in split]
+        columns.append(split)
     return list(zip(*columns, strict=True))
 
 
@@ -192,6 +196,31 @@ def _prepared(
     parameters = (*statement.arguments.values(), *scalars)
     outer = compiled(terms, parameters, statement.index, statement.classes)
     return functools.cache(outer(*values))
+
+
+@functools.cache
+def invariant(statement: Statement, name: str) -> bool:
+    """Whether a common offset of an argument cancels identically, for any number of classes.
+
+    The offset is added wherever the argument stands. In exponentials it becomes a factor, sums let
+    the factor through, and quotients cancel it; the expression must be what it was.
+    """
+    base, offset = statement.arguments[name], sympy.Dummy("offset", real=True)
+    derivatives = (*statement.gradient.values(), *statement.curvature.values())
+    expressions = [statement.textbook, *statement.terms, *(t for ts in derivatives for t in ts)]
+
+    def at(e: Expr) -> bool:
+        return isinstance(e, sympy.Indexed) and e.base == base
+
+    def through(function: Expr, limits: sympy.Tuple) -> Expr:
+        factor, rest = function.as_independent(limits[0], as_Add=False)
+        return factor * sympy.Sum(rest, limits)
+
+    def normal(e: Expr) -> Expr:
+        factors = e.replace(sympy.exp, lambda x: sympy.expand_power_exp(sympy.exp(sympy.expand(x))))
+        return factors.replace(sympy.Sum, through)
+
+    return all(normal(e.replace(at, lambda z: z + offset)) == normal(e) for e in expressions)
 
 
 def _coincide(statement: Statement, row: Row) -> bool:

@@ -4,15 +4,18 @@ import ast
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from derivations import generate
+from derivations import generate, rows
 from derivations.__main__ import main
 from derivations.case import Case, array, labels
 from derivations.derivation import LOSSES, load
 from derivations.oracle import Refused, header, row
+from derivations.reduction import picked_weight
+from derivations.rows import invariant
 
 ROOT = Path(__file__).resolve().parents[2]
 # one that is quick to make: rationals, balls, limits, kinks and conventions between them
@@ -98,6 +101,20 @@ def test_the_confident_tail() -> None:
     found = answer("cross_entropy", case)
     (value,) = found["value"]["data"]  # type: ignore[index]
     assert float.fromhex(value) == 2.061153620314381e-09
+
+
+def test_an_offset_is_dropped_only_where_it_cancels() -> None:
+    for loss in LOSSES:
+        derivation = load(loss)
+        for statement in (derivation.statement, *derivation.variants.values()):
+            for name in statement.shift:
+                assert invariant(statement, name)
+    # a statement that claims too much is stopped
+    linear = load("nll_loss").statement
+    assert not invariant(linear, "input")
+    case = Case("bulk", {"input": array([[1.0, 2.0]]), "target": labels([0])}, {"reduction": "sum"})
+    with pytest.raises(ValueError, match="does not cancel"):
+        rows.answer(replace(linear, shift=("input",)), case, picked_weight)
 
 
 def test_kinks_are_intervals() -> None:
