@@ -121,6 +121,9 @@ def _ties_and_offsets(form: Format, none: Options) -> Iterator[Case]:
         rows = [[base, form.nearest(base - gap), form.up(base)] for gap in gaps]
         rows += [[-x for x in row] for row in rows]
         yield by_label("offset", rows, [i % 3 for i in range(len(rows))], none)
+        # confident too: what is left of the loss is far smaller than what the offset swallows
+        below = form.nearest(base - max(step, 8.0))
+        yield by_label("offset", [[base, below], [below, base], [-base, -below]], [0, 1, 1], none)
 
 
 def _infinite(none: Options, soft: bool, patterns: int) -> Iterator[Case]:
