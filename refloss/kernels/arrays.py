@@ -91,9 +91,10 @@ def _first_largest(xp: Any, x: Array) -> Array:
 def others(x: Array) -> Array:
     """(R, C) -> (R, C): the sum over all classes but this one, exact where it is zero."""
     xp = array_namespace(x)
-    hit = _first_largest(xp, xp.abs(x)) > 0
+    is_top = _first_largest(xp, xp.abs(x))
+    hit = is_top > 0
     zero = xp.zeros_like(x)
-    top = picked(x, hit)
+    top = picked(x, is_top)
     below = class_sum(xp.where(hit, zero, x))
     return xp.where(hit, below + zero, (top - x) + below)
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from refloss import arguments
 from refloss.dispatch import kernels_for
 from refloss.evaluation import rounded
@@ -89,4 +91,4 @@ def smooth_labels(
         kernels = kernels_for(array, backend)
         masses = xp.reshape(xp.astype(array, xp.float64), (-1, classes))
     out = xp.reshape(kernels.map_formula(smoothed, {"target": masses, **known}), shape)
-    return rounded(out, result)
+    return rounded(out, result) if isinstance(out, np.ndarray) else xp.astype(out, result)
