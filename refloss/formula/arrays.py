@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from refloss.formula import words
+
 Array = Any
 
 _SPLITTER = 2.0**27 + 1
@@ -69,11 +71,11 @@ def meaning(xp: Any) -> Mapping[str, Any]:
     return {
         "where": where,
         "absolute": absolute,
-        "exp": of_array(xp.exp, math.exp),
+        "exp": of_array(xp.exp, words.exp),
         "exp_error": exp_error,
-        "expm1": of_array(xp.expm1, math.expm1),
-        "log": of_array(xp.log, math.log),
-        "log1p": of_array(xp.log1p, math.log1p),
+        "expm1": of_array(xp.expm1, words.expm1),
+        "log": of_array(xp.log, words.log),
+        "log1p": of_array(xp.log1p, words.log1p),
         "power": power,
         "product": product,
         "quotient": quotient,
