@@ -61,7 +61,8 @@ class Facts:
         if kind != ZERO and not below:
             raise UndecidedError(f"the sign of {self.algebra.plain(denominator.as_expr())}")
         fact = Fact(numerator.as_expr() * (1 if kind == ZERO else below), kind)
-        return self if fact in self.facts else Facts(self.algebra, (*self.facts, fact))
+        trivial = kind != POSITIVE and not fact.linear  # as a fact it would look like an edge
+        return self if trivial or fact in self.facts else Facts(self.algebra, (*self.facts, fact))
 
     def strictly(self) -> Facts:
         """The same facts without their boundaries."""

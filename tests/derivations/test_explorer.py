@@ -59,6 +59,11 @@ def test_an_edge_is_not_dropped():
     assert not facts.contradictory
 
 
+def test_a_trivial_fact_is_no_edge():
+    assert not known((x - x, NONNEGATIVE), (y - y, ZERO)).on_boundary
+    assert known((x - x, POSITIVE)).contradictory
+
+
 def equal_to_zero(x):
     return where(x == 0, 5, where(x > 0, 6, 7))
 
