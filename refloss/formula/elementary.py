@@ -25,6 +25,10 @@ from numba.extending import intrinsic
 EXP_DEGREE = 13
 ATANH_DEGREE = 23
 
+# The largest error of exp, expm1, log and log1p, and that of exp + exp_error in ulps of exp.
+PROMISED_ULP = 1.0
+PROMISED_PAIR_ULP = 0.125
+
 # ln 2 = LN2_HIGH + LN2_LOW; n * LN2_HIGH is exact for |n| < 2^11, since 11 trailing bits are zero.
 LN2_HIGH = float.fromhex("0x1.62e42fefa3800p-1")
 LN2_LOW = float.fromhex("0x1.ef35793c76730p-45")
