@@ -66,6 +66,7 @@ def meaning(xp: Any) -> Mapping[str, Any]:
         y_high, y_low = split(y)
         lost = ((x_high * y_high - rounded) + x_high * y_low + x_low * y_high) + x_low * y_low
         inside = (absolute(rounded) > 2.0**-960) & (absolute(rounded) < 2.0**960)
+        inside = inside & (absolute(x) < 2.0**970) & (absolute(y) < 2.0**970)
         return where(inside, lost, 0.0)
 
     return {

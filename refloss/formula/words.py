@@ -73,13 +73,15 @@ def quotient(mass: Any, x: Any) -> Any:
     """mass / x, where a mass of zero silences a zero x: 0 / 0 = 0."""
     if mass == 0:
         return mass
-    return mass / x if x != 0 else math.copysign(math.inf, mass) * math.copysign(1.0, x)
+    if x != 0 or mass != mass:
+        return mass / x if x != 0 else mass
+    return math.copysign(math.inf, mass) * math.copysign(1.0, x)
 
 
 def sum_error(x: Any, y: Any) -> Any:
     """(x + y) minus the rounded x + y: what the addition lost. 0 over the reals."""
     total = x + y
-    if math.isinf(total):
+    if not math.isfinite(total):
         return 0.0
     y_part = total - x
     return (x - (total - y_part)) + (y - y_part)
