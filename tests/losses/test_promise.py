@@ -124,12 +124,10 @@ def test_every_certified_answer_is_met(name: str, dtype: str) -> None:
     assert not skipped, "refloss has every argument that its oracles ask for"
 
 
-@pytest.mark.parametrize(
-    ("path", "dtype"),
-    [(path, dtype) for path in ("array", "strict") for dtype in target(path).dtypes],
-)
+@pytest.mark.parametrize(("path", "dtype"), [("array", "float64"), ("strict", "float32")])
 @pytest.mark.parametrize("name", oracles.names())
 def test_the_array_path_meets_them_too(name: str, path: str, dtype: str) -> None:
+    """One format each: the path computes in float64 whatever the format."""
     report = audit_targets([target(path)], [name], [dtype])
     assert not broken(report), broken(report)
     assert report.cases > 0
