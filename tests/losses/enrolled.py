@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 import refloss
-from refloss.accuracy import FORMATS
+from refloss.accuracy import FORMATS, Truth, ulp_error
 
 N, C, D = 6, 5, 3
 SHAPE = (N, C, D)
@@ -112,6 +112,12 @@ class Entry:
         more = ("batchmean",) if self.loss in WITH_BATCHMEAN else ()
         return ("none", "mean", "sum", *more)
 
+    def kept(self, computed: Any, truth: Any, dtype: str, promises: int = 1) -> None:
+        """Assert that no number is further from the truth than so many promises."""
+        error = ulp_error(computed, Truth.of(truth), dtype)
+        bound = promises * getattr(self.function.promise, dtype)
+        assert error.max(initial=0) <= bound, f"{error.max()} ulp: {computed} for {truth}"
+
     def sample(self, seed: int, dtype: str = "float64", n: int = N, d: int = D) -> Arrays:
         """Arrays of ordinary numbers."""
         rng = np.random.default_rng(seed)
@@ -206,14 +212,16 @@ WITH_BATCHMEAN = {"kl_div", "gaussian_kl", "distillation_loss"}
 NAMES = ("smooth_labels", "class_balanced_weights", *{entry.loss for entry in ENROLLED})
 
 
-def calls(entry: Entry, arrays: Arrays, **more: Any) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Everything an entry can be asked, and the answer."""
+def calls(
+    entry: Entry, arrays: Arrays, raw: bool = False, **more: Any
+) -> Iterator[tuple[str, Any]]:
+    """Everything an entry can be asked, and the answer; ``raw`` as it came, not in NumPy."""
     options = {**entry.options, **more}
     for reduction in entry.reductions:
         value, gradient = entry.function.value_and_grad(
             **arrays, **options, reduction=reduction, wrt=entry.wrt
         )
-        yield f"{reduction} value", np.asarray(value)
+        yield f"{reduction} value", value if raw else np.asarray(value)
         for name, found in zip(entry.wrt, gradient, strict=True):
             yield f"{reduction} gradient.{name}", found
         curvature = entry.function.hessian_diag(

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import refloss
-from refloss.accuracy import FORMATS, Truth, ulp_error
+from refloss.accuracy import FORMATS
 
 from .enrolled import (
     ENROLLED,
@@ -28,13 +28,6 @@ EVERY = pytest.mark.parametrize("entry", ENROLLED, ids=str)
 ROWWISE = pytest.mark.parametrize("entry", [e for e in ENROLLED if e.rowwise], ids=str)
 SHORT = pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def kept(entry: Entry, computed: Any, truth: Any, dtype: str, promises: int = 1) -> None:
-    """Assert that no number is further from the truth than so many promises."""
-    error = ulp_error(computed, Truth.of(truth), dtype)
-    bound = promises * getattr(entry.function.promise, dtype)
-    assert error.max(initial=0) <= bound, f"{error.max()} ulp: {computed} for {truth}"
 
 
 def rowwise_value(entry: Entry, **arguments: Any) -> Any:
@@ -71,7 +64,7 @@ def test_short_formats_are_the_rounded_double_ones(
     truths = dict(calls(entry, wide))
     for name, computed in calls(entry, arrays):
         assert computed.dtype == FORMATS[dtype].dtype
-        kept(entry, computed, truths[name], dtype)
+        entry.kept(computed, truths[name], dtype)
 
 
 @EVERY
@@ -84,14 +77,14 @@ def test_reductions_reduce_the_same_losses(entry: Entry, data: st.DataObject) ->
     options = entry.options
     summed = entry.function(**arrays, **options, reduction="sum")
     assume(total > 0 or not each.any())  # all but kl_div and nll_loss are never negative
-    kept(entry, summed, total, "float64", 2)
+    entry.kept(summed, total, "float64", 2)
     denominator = _denominator(entry, arrays)
     with np.errstate(invalid="ignore"):
         mean = np.float64(total) / denominator
-    kept(entry, entry.function(**arrays, **options, reduction="mean"), mean, "float64", 2)
+    entry.kept(entry.function(**arrays, **options, reduction="mean"), mean, "float64", 2)
     if "batchmean" in entry.reductions:
         found = entry.function(**arrays, **options, reduction="batchmean")
-        kept(entry, found, total / N, "float64", 2)
+        entry.kept(found, total / N, "float64", 2)
 
 
 def _denominator(entry: Entry, arrays: dict[str, Any]) -> float:
@@ -132,7 +125,7 @@ def test_classes_may_stand_in_any_order(entry: Entry, data: st.DataObject, seed:
         target = arrays["target"]
         shuffled["target"] = np.where(target < 0, target, np.argsort(order)[np.maximum(target, 0)])
     before, after = rowwise_value(entry, **arrays), rowwise_value(entry, **shuffled)
-    kept(entry, after, before, "float64", 2)
+    entry.kept(after, before, "float64", 2)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -220,7 +213,7 @@ def test_the_parts_of_a_batch_sum_to_the_whole(entry: Entry, data: st.DataObject
     assert bits(gradient) == bits(np.concatenate([g for _, g in each]))
     # a negative part would cancel against a positive one
     assume(all(value >= 0 for value, _ in each))
-    kept(entry, whole, math.fsum(value for value, _ in each), "float64", 2)
+    entry.kept(whole, math.fsum(value for value, _ in each), "float64", 2)
 
 
 @EVERY

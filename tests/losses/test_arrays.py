@@ -1,0 +1,74 @@
+"""Arrays of other libraries: the same answers as NumPy's, in the library's own arrays."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .enrolled import ENROLLED, Arrays, Entry, bits, calls
+
+EVERY = pytest.mark.parametrize("entry", ENROLLED, ids=str)
+
+
+def changed(entry: Entry, arrays: Arrays) -> dict[str, Arrays]:
+    """The arrays, and what is apt to take another way through the code."""
+    infinite = {name: array.copy() for name, array in arrays.items()}
+    infinite[entry.first][0, 0, 0] = math.nan
+    if entry.loss not in ("binary_cross_entropy", "cross_entropy_with_probs"):
+        infinite[entry.first][1, 0, 0] = -math.inf
+    if entry.loss in ("cross_entropy", "mse_loss", "gaussian_kl"):
+        infinite[entry.first][2, 1, 1] = math.inf
+    empty = {name: array if array.ndim == 1 else array[:0] for name, array in arrays.items()}
+    return {"ordinary": arrays, "infinite": infinite, "empty": empty}
+
+
+def same_as_numpy(entry: Entry, arrays: Arrays, convert: Callable[[Any], Any]) -> None:
+    kind = type(convert(np.zeros(1)))
+    ours = {name: convert(array) for name, array in arrays.items()}
+    theirs = calls(entry, arrays, backend="array")
+    for (name, expected), (_, found) in zip(theirs, calls(entry, ours, raw=True), strict=True):
+        assert type(found) is kind, name
+        assert bits(expected) == bits(np.asarray(found)), name
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_array_api_strict(entry: Entry, dtype: str) -> None:
+    """A library that has the standard and nothing else."""
+    strict = pytest.importorskip("array_api_strict")
+    for arrays in changed(entry, entry.sample(9, dtype)).values():
+        same_as_numpy(entry, arrays, strict.asarray)
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_torch(entry: Entry, dtype: str) -> None:
+    """To torch's own exp and log, which are not NumPy's: in short formats the same numbers."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+
+    def tensor(array: Any) -> Any:
+        wide = torch.tensor(array if array.dtype == np.int64 else array.astype(np.float64))
+        return wide if array.dtype == np.int64 else wide.to(getattr(torch, dtype))
+
+    arrays = entry.sample(10, dtype)
+    tensors = {name: tensor(array) for name, array in arrays.items()}
+    for (name, expected), (_, found) in zip(
+        calls(entry, arrays), calls(entry, tensors, raw=True), strict=True
+    ):
+        assert type(found) is torch.Tensor, name
+        assert found.dtype == getattr(torch, dtype)
+        assert tuple(found.shape) == expected.shape
+        entry.kept(found.to(torch.float64).numpy(), expected, dtype, promises=2)
+
+
+@pytest.mark.parametrize("entry", ENROLLED[:1], ids=str)
+def test_arrays_of_two_libraries_are_refused(entry: Entry) -> None:
+    strict = pytest.importorskip("array_api_strict")
+    arrays = entry.sample(1)
+    mixed = {**arrays, "input": strict.asarray(arrays["input"])}
+    with pytest.raises(TypeError, match=r"target: expected Array like input, got ndarray"):
+        entry.function(**mixed)
+    with pytest.raises(TypeError, match=r"input: backend='numba' expected a NumPy array"):
+        entry.function(mixed["input"], strict.asarray(arrays["target"]), backend="numba")
