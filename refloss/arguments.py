@@ -12,11 +12,13 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from array_api_compat import array_namespace, is_array_api_obj
+from array_api_compat import array_namespace, device, is_array_api_obj
 
 Array = Any
 
 FLOATING = ("float16", "bfloat16", "float32", "float64")
+INTEGRAL = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+PLAIN = (list, tuple, int, float, np.generic)
 
 
 def dtype_name(array: Array) -> str:
@@ -25,14 +27,17 @@ def dtype_name(array: Array) -> str:
 
 
 def as_array(name: str, x: Any) -> Array:
-    """The argument as an array: arrays of any library as they are, lists and numbers as NumPy's."""
+    """The argument as an array: arrays of any library as they are, lists and numbers as NumPy's.
+
+    A PyTorch tensor is taken without its autograd history: results have none.
+    """
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected an array without a mask, got a masked array")
     if isinstance(x, np.ndarray):
         return np.asarray(x)
     if is_array_api_obj(x):
-        return x
-    if isinstance(x, list | tuple | int | float | np.generic):
+        return x.detach() if hasattr(x, "detach") else x
+    if isinstance(x, PLAIN):
         try:
             array = np.asarray(x)
         except ValueError:
@@ -43,6 +48,23 @@ def as_array(name: str, x: Any) -> Array:
     raise TypeError(f"{name}: expected an array of numbers, got {type(x).__name__}")
 
 
+def as_array_like(name: str, x: Any, model: Array) -> Array:
+    """The argument as an array of the model's library; numbers and lists take its dtype."""
+    array = as_array(name, x)
+    if not isinstance(x, list | tuple | int | float) or isinstance(x, np.generic | bool):
+        return array
+    if array.dtype.kind not in "iuf":
+        return array  # refused by what comes next
+    if not isinstance(model, np.ndarray):
+        xp = namespace(model)
+        return xp.asarray(array.tolist(), dtype=model.dtype, device=device(model))
+    with np.errstate(over="ignore"):
+        taken = array.astype(native(model))
+    if np.any(np.isinf(taken.astype(np.float64)) & np.isfinite(array)):
+        raise ValueError(f"{name}: expected numbers in the range of {native(model)}, got {x!r}")
+    return taken
+
+
 def native(array: Array) -> Array:
     """The dtype in which results are given: NumPy's with the machine's byte order."""
     return array.dtype.newbyteorder("=") if isinstance(array, np.ndarray) else array.dtype
@@ -51,19 +73,16 @@ def native(array: Array) -> Array:
 def floating(name: str, x: Any) -> Array:
     """An array in one of the supported floating-point formats."""
     array = as_array(name, x)
-    kind = native(array).name if isinstance(array, np.ndarray) else dtype_name(array)
-    if kind not in FLOATING:
+    if dtype_name(array) not in FLOATING:
         raise TypeError(f"{name}: expected one of {', '.join(FLOATING)}, got {array.dtype}")
     return array
 
 
 def floating_like(name: str, x: Any, model: Array, model_name: str = "input") -> Array:
     """A floating array with the shape and dtype of another argument; lists take its dtype."""
-    array = floating(name, x)
-    if isinstance(x, list | tuple | float) and isinstance(model, np.ndarray):
-        array = array.astype(native(model))
+    array = floating(name, as_array_like(name, x, model))
     same_library(name, array, model, model_name)
-    if dtype_name(array) != dtype_name(model) and native(array) != native(model):
+    if native(array) != native(model):
         raise TypeError(
             f"{name}: expected dtype {native(model)} like {model_name}, got {array.dtype}"
         )
@@ -91,22 +110,12 @@ def namespace(array: Array) -> ModuleType:
 
 def is_integer(array: Array) -> bool:
     """Whether the array holds whole numbers (booleans do not count)."""
-    xp = namespace(array)
-    return bool(xp.isdtype(array.dtype, "integral")) if dtype_name(array) in _STANDARD else False
-
-
-_STANDARD = {
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-    "bool",
-    "float16",
-    "float32",
-    "float64",
-}
+    return dtype_name(array) in INTEGRAL
 
 
 def one_of(name: str, x: Any, choices: Sequence[str]) -> str:
     """One of a few words."""
-    if x not in choices:
+    if not isinstance(x, str) or x not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {x!r}")
     return str(x)
 
@@ -118,6 +127,7 @@ def number(
     low: float = -math.inf,
     high: float = math.inf,
     open_low: bool = False,
+    finite: bool = False,
 ) -> float:
     """A real number within bounds."""
     if isinstance(x, bool | np.bool_ | str) or np.ndim(x) != 0:
@@ -126,6 +136,8 @@ def number(
         value = float(x)
     except (TypeError, ValueError):
         raise TypeError(f"{name}: expected a number, got {x!r}") from None
+    if finite and math.isinf(value):
+        raise ValueError(f"{name}: expected a finite number, got {x!r}")
     if not (low < value if open_low else low <= value) or not value <= high:
         bracket = "(" if open_low else "["
         close = ")" if high == math.inf else "]"
@@ -147,7 +159,7 @@ def class_weights(weight: Any, classes: int, model: Array) -> Array | None:
     """One non-negative weight a class; any floating dtype, since it is never differentiated."""
     if weight is None:
         return None
-    array = floating("weight", weight)
+    array = floating("weight", as_array_like("weight", weight, model))
     same_library("weight", array, model, "input")
     if tuple(array.shape) != (classes,):
         raise ValueError(
@@ -161,7 +173,7 @@ def broadcast_weights(name: str, weight: Any, model: Array) -> Array | None:
     """Non-negative weights that broadcast to the input."""
     if weight is None:
         return None
-    array = floating(name, weight)
+    array = floating(name, as_array_like(name, weight, model))
     same_library(name, array, model, "input")
     try:
         fits = np.broadcast_shapes(tuple(array.shape), tuple(model.shape)) == tuple(model.shape)
@@ -201,18 +213,23 @@ def class_indices(labels: Array, classes: int, ignore_index: int | None = None) 
 def labels(name: str, x: Any, model: Array) -> Array:
     """Class indices: whole numbers in an array of the input's library."""
     array = as_array(name, x)
+    xp = namespace(model)
+    if isinstance(x, list | tuple | int) and not isinstance(x, bool):
+        if array.size == 0:
+            array = array.astype(np.int64)
+        if array.dtype.kind in "iu" and not isinstance(model, np.ndarray):
+            array = xp.asarray(array.tolist(), dtype=xp.int64, device=device(model))
     same_library(name, array, model, "input")
-    if isinstance(x, list | tuple) and array.size == 0:
-        array = array.astype(np.int64)
     if not is_integer(array):
         raise TypeError(f"{name}: expected class indices of an integer dtype, got {array.dtype}")
-    return array
+    return xp.astype(array, xp.int64)  # before any comparison: -100 is no uint8
 
 
 def classes_or_masses(
     target: Any, model: Array, ignore_index: int
 ) -> tuple[dict[str, Array], Array | None]:
     """The differentiable arguments and the labels, by what kind of target came."""
+    integer("ignore_index", ignore_index)
     array = as_array("target", target)
     if is_integer(array) or (isinstance(target, list | tuple) and array.size == 0):
         return {"input": model}, labels("target", target, model)
@@ -226,8 +243,14 @@ def classes_or_masses(
 
 def floating_dtype(dtype: Any, model: Array) -> Any:
     """A supported floating dtype of the array's library."""
-    name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
-    name = name.rpartition(".")[2]
+    name = str(dtype).rpartition(".")[2]
+    if isinstance(model, np.ndarray) and name != "bfloat16":
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            raise TypeError(
+                f"dtype: expected one of {', '.join(FLOATING)}, got {dtype!r}"
+            ) from None
     if name not in FLOATING:
         raise TypeError(f"dtype: expected one of {', '.join(FLOATING)}, got {dtype!r}")
     if isinstance(model, np.ndarray):

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from array_api_compat import device
 
 from refloss import arguments
 from refloss.evaluation import Formulas, Plan
@@ -87,7 +88,9 @@ def elementwise(
     xp = arguments.namespace(model)
     for name, constant in (constants or {}).items():
         is_number = isinstance(constant, float)
-        arrays[name] = xp.full((1,) * len(shape), constant) if is_number else constant
+        arrays[name] = constant
+        if is_number:
+            arrays[name] = xp.full((1,) * len(shape), constant, device=device(model))
     denominator = 1.0
     if reduction == "mean":
         denominator = float(prod(shape))
@@ -169,9 +172,9 @@ def rowwise(
                 f"{shape}, got {tuple(labels.shape)}"
             )
         arguments.class_indices(labels, classes, ignore_index)
-        labels = xp.reshape(xp.astype(labels, xp.int64), (rows, positions))
+        labels = xp.reshape(labels, (rows, positions))
         kept = labels != ignore_index
-        arrays["labels"] = xp.where(kept, labels, xp.asarray(-1, dtype=xp.int64))
+        arrays["labels"] = xp.where(kept, labels, -xp.ones_like(labels))
         arrays["kept"] = kept
         denominator = _label_weight(arrays["labels"], weight, kernels_for(model, backend))
     if reduction == "batchmean":

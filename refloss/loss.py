@@ -45,6 +45,9 @@ class Loss(Generic[P]):
         self.promise = promise
         self.__signature__ = signature(plan).replace(return_annotation=Array)
 
+    def __reduce__(self) -> str:
+        return self.__name__  # a loss is pickled by its name
+
     def __repr__(self) -> str:
         return f"<loss refloss.{self.__name__}>"
 
@@ -105,6 +108,8 @@ class Loss(Generic[P]):
             raise ValueError(f"wrt: {self.__name__} cannot be {verb} here")
         if wrt is None:
             return known[:1]
+        if not isinstance(wrt, str | list | tuple):
+            raise TypeError(f"wrt: expected a name or a list of names, got {wrt!r}")
         asked = (wrt,) if isinstance(wrt, str) else tuple(wrt)
         for name in asked:
             if name not in known:
@@ -117,7 +122,10 @@ class Loss(Generic[P]):
     def _upstream(self, plan: Plan, grad_output: Array | None) -> Array | None:
         if grad_output is None:
             return None
-        array = arguments.floating("grad_output", grad_output)
+        array = arguments.floating(
+            "grad_output", arguments.as_array_like("grad_output", grad_output, plan.model)
+        )
+        arguments.same_library("grad_output", array, plan.model, "input")
         shape = plan.shape if plan.reduction == "none" else ()
         if tuple(array.shape) != shape:
             raise ValueError(

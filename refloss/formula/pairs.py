@@ -18,6 +18,8 @@ from refloss.formula.words import (
     where,
 )
 
+TINY = 2.0**-960  # what is smaller may have lost digits to underflow
+
 
 def blend(a: Any, x: Any, b: Any, y: Any) -> Any:
     """a x + b y, rounded about once instead of three times; a mass of zero silences its term."""

@@ -9,7 +9,7 @@ from functools import cache
 from inspect import signature
 from typing import Any
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from refloss.formula import softmax as row
 from refloss.formula.arrays import meaning
@@ -85,7 +85,7 @@ def class_sum(x: Array) -> Array:
 def _first_largest(xp: Any, x: Array) -> Array:
     """One-hot (R, C) of the first largest number of each row."""
     at = xp.argmax(x, axis=1, keepdims=True)
-    return xp.astype(at == xp.arange(x.shape[1])[None, :], xp.float64)
+    return xp.astype(at == xp.arange(x.shape[1], device=device(x))[None, :], xp.float64)
 
 
 def others(x: Array) -> Array:
@@ -128,7 +128,9 @@ def softmax(z: Array, temperature: float = 1.0) -> tuple[Array, Array, Array, Ar
 def onehot(labels: Array, classes: int) -> Array:
     """(R, 1) labels -> (R, C) masses of 1; a label outside [0, C) has no mass."""
     xp = array_namespace(labels)
-    return xp.astype(labels == xp.arange(classes, dtype=labels.dtype)[None, :], xp.float64)
+    return xp.astype(
+        labels == xp.arange(classes, dtype=labels.dtype, device=device(labels))[None, :], xp.float64
+    )
 
 
 def picked(x: Array, hit: Array) -> Array:

@@ -88,9 +88,9 @@ def cross_entropy(
 
     Notes
     -----
-    Smooth. A logit of -inf is a class of probability 0, one of +inf a certain class; two of +inf
-    have no limit and give NaN, in their row only. Zero mass silences an infinite -log p_c. If
-    every row is ignored the mean is NaN and the gradient 0.
+    Smooth. A logit of -inf is a class of probability 0, one of +inf a certain class. Of two +inf
+    the softmax has no limit: what depends on it is NaN, in that row only. Zero mass silences an
+    infinite -log p_c. If every row is ignored the mean is NaN and the gradient 0.
     Error: at most 1 ulp below float64 and 4 ulp in float64; where p and the target cancel, in ulps
     of the larger of p_c sum_{j != c} m_j and m_c (1 - p_c) with masses m = w y.
 

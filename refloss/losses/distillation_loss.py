@@ -127,7 +127,9 @@ def distillation_loss(
         reduction=reduction,
         reductions=WITH_BATCHMEAN,
         parameters={
-            "temperature": arguments.number("temperature", temperature, low=0, open_low=True)
+            "temperature": arguments.number(
+                "temperature", temperature, low=0, open_low=True, finite=True
+            )
         },
         backend=backend,
     )

@@ -14,7 +14,7 @@ Array = Any
 
 def value(mu: Any, logvar: Any) -> Any:
     # mu^2 + e^v - 1 - v, in this order, loses all digits near v = 0
-    return (mu * mu + excess(logvar)) / 2
+    return mu / 2 * mu + excess(logvar) / 2
 
 
 def mu_gradient(mu: Any) -> Any:

@@ -15,7 +15,7 @@ def value(input: Any, target: Any, delta: Any) -> Any:
     r = input - target
     a = absolute(r)
     # a >= delta keeps a - delta/2 above delta/2: the difference loses nothing
-    return where(a > delta, delta * (a - delta / 2), r * r / 2)
+    return where(a > delta, delta * (a - delta / 2), r / 2 * r)
 
 
 def slope(r: Any, delta: Any) -> Any:
@@ -89,7 +89,7 @@ def huber_loss(
     References
     ----------
     P. J. Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 35,
-    1964, section 2.
+    1964, section 1.
 
     Examples
     --------

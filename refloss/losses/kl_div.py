@@ -104,7 +104,8 @@ def kl_div(
     Notes
     -----
     At t = 0 the value is its limit 0 whatever the input, and the gradient with respect to the
-    target its limit -infinity (PyTorch and optax give NaN). NaN stays in its element.
+    target its limit -infinity (PyTorch and optax give NaN); with an input of -infinity as well it
+    has none and is NaN. NaN stays in its element.
     Error: at most 1 ulp below float64 and 4 ulp in float64; where log t and x cancel, in ulps of
     the larger of t log t and t x.
 

@@ -76,7 +76,7 @@ def mse_loss(
 
     References
     ----------
-    C. F. Gauss, Theoria combinationis observationum, 1823.
+    C. F. Gauss, Theoria motus corporum coelestium, 1809, section 179.
 
     Examples
     --------

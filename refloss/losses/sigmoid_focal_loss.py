@@ -16,13 +16,11 @@ from refloss.formula import (
     where,
 )
 from refloss.formula.logistic import decay, decay_error, leaning, sigmoid_slope, softplus
-from refloss.formula.pairs import blend, power_of_pair, ratio_error
+from refloss.formula.pairs import TINY, blend, power_of_pair, ratio_error
 from refloss.formula.softmax import decay as tempered
 from refloss.loss import Promise, loss
 
 Array = Any
-
-TINY = 2.0**-960  # what is smaller may have lost digits to underflow
 
 
 def entropy(z: Any, t: Any) -> Any:
@@ -278,10 +276,15 @@ def sigmoid_focal_loss(
     if alpha is not None:
         on = arguments.number("alpha", alpha, low=0, high=1)
         off = 1 - on
+    focusing = arguments.number("gamma", gamma, low=0, finite=True)
     return elementwise(
         FORMULAS,
         {"input": x, "target": t},
         reduction=reduction,
-        parameters={"on": on, "off": off, "gamma": arguments.number("gamma", gamma, low=0)},
+        parameters={
+            "on": on,
+            "off": off,
+            "gamma": focusing,
+        },
         backend=backend,
     )

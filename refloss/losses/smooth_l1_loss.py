@@ -16,7 +16,8 @@ Array = Any
 def value(input: Any, target: Any, beta: Any) -> Any:
     r = input - target
     a = absolute(r)
-    return where(a >= beta, a - beta / 2, r * r / (2 * beta))
+    # r / beta first: r^2 may be out of range where the loss is not
+    return where(a >= beta, a - beta / 2, r / beta * r / 2)
 
 
 def slope(r: Any, beta: Any) -> Any:

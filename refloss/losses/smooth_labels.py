@@ -76,12 +76,13 @@ def smooth_labels(
     }
     array = arguments.as_array("target", target)
     xp = arguments.namespace(array)
-    if arguments.is_integer(array):
+    if arguments.is_integer(array) or (isinstance(target, list | tuple) and array.size == 0):
+        array = xp.astype(array, xp.int64)
         arguments.class_indices(array, classes)
         result = arguments.floating_dtype(dtype, array)
         shape = (*array.shape, classes)
         kernels = kernels_for(array, backend)
-        labels = xp.reshape(xp.astype(array, xp.int64), (-1, 1))
+        labels = xp.reshape(array, (-1, 1))
         masses = kernels.onehot(labels, classes)
     else:
         array = arguments.floating("target", array)

@@ -6,12 +6,10 @@ from refloss import arguments
 from refloss.dispatch import rowwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import product, quotient, where
-from refloss.formula.pairs import blend, power_of_pair
+from refloss.formula.pairs import TINY, blend, power_of_pair
 from refloss.loss import Promise, loss
 
 Array = Any
-
-TINY = 2.0**-960  # what is smaller may have lost digits to underflow
 
 
 def value(hit_weight: Any, hit_surprise: Any, hit_q: Any, hit_q_lost: Any, gamma: Any) -> Any:
@@ -131,6 +129,6 @@ def softmax_focal_loss(
         labels=arguments.labels("target", target, x),
         ignore_index=arguments.integer("ignore_index", ignore_index),
         weight=weight,
-        parameters={"gamma": arguments.number("gamma", gamma, low=0)},
+        parameters={"gamma": arguments.number("gamma", gamma, low=0, finite=True)},
         backend=backend,
     )

@@ -70,11 +70,11 @@ class Jax(Arrays):
         names = tuple(arrays)
         try:
             value = _answers(Call(call.value), names, namespace)(*arrays.values())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return {"value": error}
         try:
             found = _answers(call, names, namespace)(*arrays.values())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             missing = [*call.differentiable, *call.gradient]
             found = {**value, **{f"gradient.{name}": error for name in missing}}
         return {

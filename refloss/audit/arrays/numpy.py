@@ -36,7 +36,7 @@ class NumPy(Arrays):
         for component, expression in expressions(call).items():
             try:
                 results[component] = np.asarray(eval(code(expression), scope))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 results[component] = error
                 if component == "value":
                     break

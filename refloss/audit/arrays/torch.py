@@ -42,7 +42,7 @@ class Torch(Arrays):
         try:
             value = eval(code(call.value), scope)
             results["value"] = _numbers(value)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if "not implemented for" in str(error):
                 raise UnsupportedError(str(error)) from error
             return {"value": error}
@@ -50,7 +50,7 @@ class Torch(Arrays):
             if component != "value":
                 try:
                     results[component] = _numbers(eval(code(expression), scope))
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     results[component] = error
         if leaves:
             results |= self._gradients(value, leaves)
@@ -61,7 +61,7 @@ class Torch(Arrays):
             found = torch.autograd.grad(
                 value, tuple(leaves.values()), torch.ones_like(value), allow_unused=True
             )
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return {f"gradient.{name}": error for name in leaves}
         return {
             f"gradient.{name}": _numbers(torch.zeros_like(leaf) if gradient is None else gradient)

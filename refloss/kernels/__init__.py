@@ -1,0 +1,1 @@
+"""Loops over arrays: for the CPU in Numba, and over whole arrays of any library."""
