@@ -72,7 +72,7 @@ def gradient_with_the_wrong_sign(mu: Any, logvar: Any) -> Any:
     return refloss.gaussian_kl(mu, logvar, "none"), -mu
 
 
-@mistake("distillation_loss", "value", "bulk")
+@mistake("distillation_loss", "value", "bulk", Grade.CONVENTION)
 def temperature_not_squared(input: Any, teacher: Any, temperature: float = 1.0) -> Any:
     """Without T^2 the loss fades as T grows, against Hinton's section 2."""
     value = refloss.distillation_loss(input, teacher, temperature, "none")
