@@ -222,6 +222,8 @@ def labels(name: str, x: Any, model: Array) -> Array:
     same_library(name, array, model, "input")
     if not is_integer(array):
         raise TypeError(f"{name}: expected class indices of an integer dtype, got {array.dtype}")
+    if dtype_name(array) == "uint64":  # what int64 cannot hold would wrap, to -100 perhaps
+        _refuse_first(name, array, array >= 2**63, "expected class indices below 2**63")
     return xp.astype(array, xp.int64)  # before any comparison: -100 is no uint8
 
 
