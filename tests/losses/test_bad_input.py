@@ -104,6 +104,18 @@ LABELS: list[Case] = [
     ),
     ("huge label", lambda: CE(Z, np.array([2**62, 0])), ValueError, r"got 4611686018427387904 at"),
     (
+        "ignore_index, wrapped",
+        lambda: CE(Z, np.array([2**64 - 100, 0], np.uint64)),
+        ValueError,
+        r"got 18446744073709551516 at index \(0,\)",
+    ),
+    (
+        "ignore_index, wrapped in a byte",
+        lambda: CE(Z, np.array([156, 0], np.uint8)),
+        ValueError,
+        r"got 156 at index \(0,\)",
+    ),
+    (
         "unsigned label",
         lambda: CE(Z, np.array([2**63, 0], np.uint64)),
         ValueError,
@@ -158,11 +170,11 @@ DTYPES: list[Case] = [
     ),
     ("two formats, masses", lambda: CE(Z, P.astype("f4")), TypeError, r"target: .*got float32"),
     ("two formats, kl", lambda: VAE(X, X.astype("f2")), TypeError, r"logvar: .*mu, got float16"),
-    ("integer weights", lambda: CE(Z, Y, [1, 2, 3]), TypeError, r"weight: .*got int64"),
+    ("integer weights", lambda: CE(Z, Y, np.array([1, 2, 3])), TypeError, r"weight: .*got int64"),
     ("complex labels", lambda: CE(Z, Y + 0j), TypeError, r"target: .*complex128"),
     (
         "integer upstream",
-        lambda: MSE.grad(X, T, grad_output=1),
+        lambda: MSE.grad(X, T, grad_output=np.array(1)),
         TypeError,
         r"grad_output: .*got int64",
     ),
@@ -304,6 +316,8 @@ def test_lists_and_numbers_are_arrays() -> None:
     assert CE(Z.tolist(), P.tolist()) == CE(Z, P)
     assert MSE(1.5, 1.0) == MSE(np.array(1.5), np.array(1.0))
     assert CE(Z, Y, [1.0, 2.0, 3.0]) == CE(Z, Y, np.array([1.0, 2.0, 3.0]))
+    assert CE(Z, Y, [1, 2, 3]) == CE(Z, Y, np.array([1.0, 2.0, 3.0]))
+    assert MSE.grad(1.5, 1.0, grad_output=2) == 2 * MSE.grad(1.5, 1.0)
     assert HUBER(X, T, delta=np.float32(0.5)) == HUBER(X, T, delta=0.5)
     assert HUBER(X, T, delta=1) == HUBER(X, T, delta=1.0)
 
