@@ -47,21 +47,22 @@ def target(path: str) -> Target:
     return replace(numba, name=path, calls=dict.fromkeys(oracles.names(), array_path))
 
 
-def promised(loss: str, dtype: str, component: str) -> float:
+def promised(loss: str, dtype: str, component: str, path: str) -> float:
     """The bound, in ulps; the two that are no `Loss` make the usual promise."""
     promise = getattr(getattr(refloss, loss), "promise", Promise())
-    if (dtype, component) == ("float64", "curvature"):
-        return float(promise.float64_curvature)
-    return float(getattr(promise, dtype))
+    if dtype != "float64":
+        return float(getattr(promise, dtype))
+    bound = promise.float64 if path == "numba" else promise.float64_arrays
+    return max(bound, promise.float64_curvature) if component == "curvature" else bound
 
 
-def broken(report: Report) -> str:
+def broken(report: Report, path: str) -> str:
     """Every promise that was not kept, in words."""
     lines = [
         f"{verdict.loss} {verdict.dtype} {component}: {errors.largest:.3f} ulp at {errors.row}"
         for verdict in report.verdicts
         for component, errors in verdict.errors.items()
-        if errors.largest > promised(verdict.loss, verdict.dtype, component)
+        if errors.largest > promised(verdict.loss, verdict.dtype, component, path)
     ]
     lines += [f"{f.grade.label}: {f.component} of {f.row}: {f.line}" for f in report.findings]
     return "\n".join(lines)
@@ -79,7 +80,7 @@ def test_every_public_loss_has_an_oracle_and_is_enrolled() -> None:
 @pytest.mark.parametrize("name", oracles.names())
 def test_every_certified_answer_is_met(name: str, dtype: str) -> None:
     report = audit_targets([target("numba")], [name], [dtype])
-    assert not broken(report), broken(report)
+    assert not broken(report, "numba"), broken(report, "numba")
     assert report.cases > 0
     assert report.grade <= Grade.ACCURATE
     skipped = {reason for verdict in report.verdicts for reason in verdict.skipped}
@@ -90,5 +91,5 @@ def test_every_certified_answer_is_met(name: str, dtype: str) -> None:
 def test_the_array_path_meets_them_too(name: str) -> None:
     """In one format: the path computes in float64 whatever the format, and rounds once."""
     report = audit_targets([target("array")], [name], ["float64"])
-    assert not broken(report), broken(report)
+    assert not broken(report, "array"), broken(report, "array")
     assert report.cases > 0
