@@ -90,7 +90,8 @@ def test_a_report_goes_to_a_file_whole(mine: str, capsys: pytest.CaptureFixture[
     assert main([*command, "-o", "report.json"]) == 1
     assert json.loads(Path("report.json").read_text())["schema"] == "refloss-audit-1"
     assert capsys.readouterr().out.startswith("refloss audit: ")
-    written = [path.name for path in Path().iterdir() if path.suffix not in (".py", ".jsonl")]
+    files = (path for path in Path().iterdir() if path.is_file())
+    written = [path.name for path in files if path.suffix not in (".py", ".jsonl")]
     assert written == ["report.json"]
 
 

@@ -162,7 +162,7 @@ def test_python_threads_may_call_at_once(threads: Callable[[int], None]) -> None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*")  # JAX warns too, where another test imported it
 def test_a_forked_child_computes_the_same(threads: Callable[[int], None]) -> None:
     """The parent's threads do not survive the fork; the child has to start its own."""
     threads(2)
