@@ -192,8 +192,8 @@ class _Adapter:
             try:
                 written = adapter.expression(case)
                 result = self._evaluate(written, case, namespace)
-            except Exception:
-                continue
+            except (Exception, SystemExit):
+                continue  # only a probe: judged by itself, the case says what went wrong
             if isinstance(result, tuple):
                 shape = tuple(tuple(part) if isinstance(part, dict) else None for part in result)
                 return replace(adapter, returns=shape[1:])
@@ -209,8 +209,8 @@ class _Adapter:
             try:
                 written = replace(self, reduction="none").expression(case)
                 result = self._evaluate(written, case, namespace)
-            except Exception:
-                continue
+            except (Exception, SystemExit):
+                continue  # only a probe: judged by itself, the case says what went wrong
             value = result[0] if isinstance(result, tuple) else result
             return default if np.ndim(value) == 0 else "none"
         return None

@@ -259,3 +259,12 @@ def test_an_accident_is_no_convention() -> None:
 
     report = audit(mostly_right, "binary_cross_entropy", dtypes=["float64"])
     assert {finding.grade for finding in report.findings} == {Grade.WRONG}
+
+
+def test_a_function_that_exits_is_a_finding_and_no_way_out() -> None:
+    def leaving(input: object, target: object) -> float:
+        raise SystemExit(0)
+
+    report = audit(leaving, "cross_entropy")
+    assert report.findings
+    assert report.grade >= Grade.REJECTS
