@@ -17,33 +17,44 @@ if TYPE_CHECKING:
     from refloss.losses.binary_cross_entropy import binary_cross_entropy
     from refloss.losses.binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
     from refloss.losses.class_balanced_weights import class_balanced_weights
+    from refloss.losses.contrastive_loss import contrastive_loss
+    from refloss.losses.contrastive_loss_from_distance import contrastive_loss_from_distance
+    from refloss.losses.cosine_embedding_loss import cosine_embedding_loss
     from refloss.losses.cross_entropy import cross_entropy
     from refloss.losses.cross_entropy_with_probs import cross_entropy_with_probs
     from refloss.losses.distillation_loss import distillation_loss
     from refloss.losses.gaussian_kl import gaussian_kl
+    from refloss.losses.hinge_embedding_loss import hinge_embedding_loss
     from refloss.losses.huber_loss import huber_loss
     from refloss.losses.kl_div import kl_div
     from refloss.losses.l1_loss import l1_loss
+    from refloss.losses.margin_ranking_loss import margin_ranking_loss
     from refloss.losses.mse_loss import mse_loss
     from refloss.losses.nll_loss import nll_loss
     from refloss.losses.sigmoid_focal_loss import sigmoid_focal_loss
     from refloss.losses.smooth_l1_loss import smooth_l1_loss
     from refloss.losses.smooth_labels import smooth_labels
     from refloss.losses.softmax_focal_loss import softmax_focal_loss
+    from refloss.losses.triplet_margin_loss import triplet_margin_loss
 
 __all__ = [
     "__version__",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "class_balanced_weights",
+    "contrastive_loss",
+    "contrastive_loss_from_distance",
+    "cosine_embedding_loss",
     "cross_entropy",
     "cross_entropy_with_probs",
     "distillation_loss",
     "gaussian_kl",
     "get_num_threads",
+    "hinge_embedding_loss",
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "margin_ranking_loss",
     "mse_loss",
     "nll_loss",
     "set_num_threads",
@@ -51,6 +62,7 @@ __all__ = [
     "smooth_l1_loss",
     "smooth_labels",
     "softmax_focal_loss",
+    "triplet_margin_loss",
 ]
 
 

@@ -155,6 +155,13 @@ def integer(name: str, x: Any) -> int:
         raise TypeError(f"{name}: expected an integer, got {x!r}") from None
 
 
+def flag(name: str, x: Any) -> bool:
+    """True or False."""
+    if not isinstance(x, bool | np.bool_):
+        raise TypeError(f"{name}: expected True or False, got {x!r}")
+    return bool(x)
+
+
 def class_weights(weight: Any, classes: int, model: Array) -> Array | None:
     """One non-negative weight a class; any floating dtype, since it is never differentiated."""
     if weight is None:
@@ -241,6 +248,54 @@ def classes_or_masses(
             f"ignore_index: expected none with class probabilities, got {ignore_index}"
         )
     return {"input": model, "target": masses}, None
+
+
+def vectors(name: str, array: Array) -> None:
+    """At least one component."""
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(
+            f"{name}: expected vectors of at least one component, (..., D), "
+            f"got shape {tuple(array.shape)}"
+        )
+
+
+def marks(
+    name: str, x: Any, model: Array, model_name: str, shape: tuple[int, ...] | None = None
+) -> Array:
+    """Numbers that tell pairs apart: whole, boolean or floating, one a row or element."""
+    array = as_array(name, x)
+    expected = tuple(model.shape) if shape is None else shape
+    xp = namespace(model)
+    if isinstance(x, list | tuple | int | float) and array.dtype.kind in "biuf":
+        array = array.astype(np.float64)
+        if not isinstance(model, np.ndarray):
+            array = xp.asarray(array.tolist(), dtype=model.dtype, device=device(model))
+    same_library(name, array, model, model_name)
+    kind = dtype_name(array)
+    if kind not in FLOATING and kind not in INTEGRAL and not kind.startswith("bool"):
+        raise TypeError(f"{name}: expected numbers, got {array.dtype}")
+    if tuple(array.shape) != expected:
+        raise ValueError(
+            f"{name}: expected shape {expected} for {model_name} of shape {tuple(model.shape)}, "
+            f"got {tuple(array.shape)}"
+        )
+    return xp.astype(array, xp.int8) if kind.startswith("bool") else array
+
+
+def similarity_marks(x: Any, model: Array, model_name: str, **shape: Any) -> Array:
+    """Targets from 0, a dissimilar pair, to 1, a similar one."""
+    array = marks("target", x, model, model_name, **shape)
+    probabilities("target", array)
+    return array
+
+
+@np.errstate(invalid="ignore")
+def signs(x: Any, model: Array, model_name: str, **shape: Any) -> Array:
+    """Targets of 1 and -1; NaN passes."""
+    array = marks("target", x, model, model_name, **shape)
+    bad = (array == array) & (array != 1) & (array != -1)
+    _refuse_first("target", array, bad, "expected 1 or -1")
+    return array
 
 
 def floating_dtype(dtype: Any, model: Array) -> Any:

@@ -14,7 +14,9 @@ import numpy as np
 from array_api_compat import device
 
 from refloss import arguments
+from refloss.blocks import ElementBlock, RowBlock
 from refloss.evaluation import Formulas, Plan
+from refloss.vectors import PairBlock, norm_of
 
 Array = Any
 Formula = Callable[..., Any]
@@ -99,6 +101,7 @@ def elementwise(
     elif reduction == "batchmean":
         denominator = float(shape[0] if shape else 1)
     return Plan(
+        block=ElementBlock,
         formulas=formulas,
         kernels=kernels_for(model, backend),
         model=model,
@@ -180,6 +183,7 @@ def rowwise(
     if reduction == "batchmean":
         denominator = float(rows)
     return Plan(
+        block=RowBlock,
         formulas=formulas,
         kernels=kernels_for(model, backend),
         model=model,
@@ -193,6 +197,54 @@ def rowwise(
         row_shape=(rows, positions),
         classes=classes,
         mass=mass,
+    )
+
+
+def vectorwise(
+    formulas: Formulas,
+    variables: Mapping[str, Array],
+    *,
+    pairs: Mapping[str, tuple[str, str]],
+    reduction: str,
+    p: float | None = None,
+    constants: Mapping[str, Array] | None = None,
+    parameters: Mapping[str, float] | None = None,
+    backend: str | None = None,
+) -> Plan:
+    """The plan of a loss with one value for each row of vectors, whose components come last.
+
+    Parameters
+    ----------
+    variables : the differentiable vectors, checked, of one shape (..., D); the first is the model
+    pairs : which of them are compared, by the name that formulas give to the pair
+    p : the exponent of the norm of their difference; None compares them by angle
+    constants : further numbers of each row, of shape (...)
+    parameters : numbers that formulas name
+    """
+    name, model = next(iter(variables.items()))
+    arguments.one_of("reduction", reduction, REDUCTIONS)
+    arguments.vectors(name, model)
+    *outer, components = model.shape
+    rows = prod(outer)
+    xp = arguments.namespace(model)
+    arrays = {
+        name: xp.reshape(array, (rows, components, 1)) for name, array in variables.items()
+    } | {name: xp.reshape(array, (rows, 1)) for name, array in (constants or {}).items()}
+    return Plan(
+        block=PairBlock,
+        formulas=formulas,
+        kernels=kernels_for(model, backend),
+        model=model,
+        arrays=arrays,
+        originals=variables,
+        parameters=(parameters or {}) | ({} if p is None else {"p": p}),
+        shape=tuple(outer),
+        reduction=reduction,
+        denominator=float(rows) if reduction == "mean" else 1.0,
+        row_shape=(rows, 1),
+        classes=components,
+        pairs=pairs,
+        norm=None if p is None else norm_of(p),
     )
 
 

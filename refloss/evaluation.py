@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from refloss.arguments import is_bfloat16, namespace, native
-from refloss.blocks import EVERYTHING, Block, ElementBlock, RowBlock
+from refloss.blocks import EVERYTHING, Block
 from refloss.kernels import threads
 
 Array = Any
@@ -38,6 +38,7 @@ class Plan:
 
     Attributes
     ----------
+    block : the kind of block that the call is cut into
     formulas : the working formulas
     kernels : the module that runs them, `refloss.kernels.cpu` or `refloss.kernels.arrays`
     model : the argument whose library and dtype the value has
@@ -49,8 +50,11 @@ class Plan:
     weight : of the elements (broadcast) or of the classes, (C,)
     row_shape, classes : (N, D) and C of a row loss
     mass : the formula of the mass that multiplies -log p_c
+    pairs : which vectors are compared, by the name that formulas give to the pair
+    norm : the formulas of their distance; without, they are compared by angle
     """
 
+    block: Callable[..., Any]
     formulas: Formulas
     kernels: ModuleType
     model: Array
@@ -64,6 +68,8 @@ class Plan:
     row_shape: tuple[int, int] | None = None
     classes: int = 0
     mass: Formula | None = None
+    pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    norm: Any = None
 
     def value_layout(self) -> tuple[int, ...]:
         """The shape in which blocks lay out one value for each element or row."""
@@ -79,11 +85,9 @@ class Plan:
     def blocks(self) -> list[Any]:
         """The work, cut into pieces; the array path takes it whole."""
         if self.row_shape is None:
-            make: Any = ElementBlock
             cuts: list[Block] = [(r,) for r in _runs(math.prod(self.shape), BLOCK_NUMBERS)]
             whole: Block = (EVERYTHING,)
         else:
-            make = RowBlock
             rows, positions = self.row_shape
             room = max(1, BLOCK_NUMBERS // max(1, self.classes))  # rows that fit one block
             cuts = [
@@ -93,7 +97,7 @@ class Plan:
             ]
             whole = (EVERYTHING, EVERYTHING)
         in_blocks = isinstance(self.model, np.ndarray) and self.kernels.__name__.endswith("cpu")
-        return [make(self, cut) for cut in (cuts if in_blocks else [whole])]
+        return [self.block(self, cut) for cut in (cuts if in_blocks else [whole])]
 
 
 def _runs(count: int, length: int) -> list[slice]:

@@ -29,7 +29,8 @@ ALLOWED = {
     r"refloss\.kernels\b.*": r"refloss\.(formula|kernels)\b.*",
     r"refloss\.blocks": r"refloss\.(formula\b.*|arguments|evaluation)",
     r"refloss\.evaluation": r"refloss\.(formula\b.*|arguments|blocks|kernels\b.*)",
-    r"refloss\.dispatch": r"refloss\.(arguments|blocks|evaluation|formula\b.*|kernels\b.*)",
+    r"refloss\.vectors": r"refloss\.(formula\b.*|blocks|evaluation)",
+    r"refloss\.dispatch": r"refloss\.(arguments|blocks|vectors|evaluation|formula\b.*|kernels\b.*)",
     r"refloss\.loss": r"refloss\.(arguments|blocks|evaluation|dispatch)",
     r"refloss\.losses\b.*": (
         r"refloss\.(arguments|blocks|dispatch|evaluation|loss|formula\b.*|losses\b.*)"
