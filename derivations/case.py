@@ -63,6 +63,8 @@ def _by_recipe(recipe: str, seed: int, size: int, classes: int) -> Sequence[floa
     if recipe == "sixteenths":
         numbers = (random >> np.uint64(60)).astype(np.float64) / 16 + 1 / 32
         return numbers.tolist()  # type: ignore[no-any-return]
+    if recipe == "signs":
+        return (1.0 - 2.0 * (random >> np.uint64(63)).astype(np.float64)).tolist()  # type: ignore[no-any-return]
     assert recipe == "labels", recipe
     return (random % np.uint64(classes)).tolist()  # type: ignore[no-any-return]
 

@@ -29,6 +29,9 @@ LOSSES = (
     "gaussian_kl",
     "distillation_loss",
     "class_balanced_weights",
+    "margin_ranking_loss",
+    "hinge_embedding_loss",
+    "contrastive_loss_from_distance",
 )
 
 

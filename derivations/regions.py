@@ -87,6 +87,10 @@ def sixteenths(shape: tuple[int, ...], seed: int) -> Array:
     return Array(shape, recipe="sixteenths", seed=seed)
 
 
+def signs(shape: tuple[int, ...], seed: int) -> Array:
+    return Array(shape, recipe="signs", seed=seed)
+
+
 def sampled(size: int, count: int = 16) -> tuple[int, ...]:
     """Flat positions at which derivatives of a large case are given: both ends and some between."""
     rng = seeded("sampled", size)

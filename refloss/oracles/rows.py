@@ -167,10 +167,14 @@ def _recipe(entry: Mapping[str, Any], size: int, dtype: str) -> NDArray[Any]:
     if entry["recipe"] == "sixteenths":
         numbers = (bits >> np.uint64(60)).astype(np.float64) / 16.0 + 1.0 / 32.0
         return numbers.astype(FORMATS[dtype].dtype)
+    if entry["recipe"] == "signs":
+        signs = 1.0 - 2.0 * (bits >> np.uint64(63)).astype(np.float64)
+        return signs.astype(FORMATS[dtype].dtype)
     if entry["recipe"] == "labels":
         return (bits % np.uint64(entry["classes"])).astype(np.int64)
     raise ValueError(
-        f"unknown recipe {entry['recipe']!r}; known are 'eighths', 'sixteenths' and 'labels'"
+        f"unknown recipe {entry['recipe']!r}; known are 'eighths', 'sixteenths', "
+        "'signs' and 'labels'"
     )
 
 

@@ -27,6 +27,7 @@ def test_recipes_are_exact_in_every_format(dtype: str) -> None:
         "input": {"shape": [100, 7], "recipe": "eighths", "seed": 3},
         "target": {"shape": [100], "recipe": "labels", "seed": 4, "classes": 7},
         "weight": {"shape": [50], "recipe": "sixteenths", "seed": 5},
+        "sign": {"shape": [50], "recipe": "signs", "seed": 6},
     }
     arrays = row(inputs=inputs).arrays(dtype)
     assert arrays["input"].dtype == FORMATS[dtype].dtype
@@ -36,6 +37,7 @@ def test_recipes_are_exact_in_every_format(dtype: str) -> None:
     assert arrays["target"].dtype == np.int64
     assert set(arrays["target"]) == set(range(7))
     assert set(np.unique(arrays["weight"].astype(float) * 32)) <= set(range(1, 33, 2))
+    assert set(np.unique(arrays["sign"].astype(float))) == {-1, 1}
 
 
 def test_an_unknown_recipe_is_an_error() -> None:
