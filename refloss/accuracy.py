@@ -13,7 +13,8 @@ one ulp early costs one ulp and not everything.
 
 Where terms of opposite sign cancel, the truth comes with a *scale*, the size of the largest term,
 and the error is counted in ulps of that. At a kink the truth is an interval, and every member of it
-is right.
+is right; where it reaches from -inf to inf there is no answer, and every number is right that is
+one: neither NaN nor an infinity.
 """
 
 from __future__ import annotations
@@ -280,8 +281,13 @@ def measure(
         interval |= upper.exponent != lower.exponent
         inside = interval & (from_lower >= 0) & (from_upper <= 0)
         error = np.where(inside, 0.0, np.minimum(error, np.abs(from_upper)))
+        # An end at infinity is no measure of what is near the other one.
+        size, upper_size = (np.where(np.isinf(one), 0.0, one) for one in (size, upper_size))
         size = np.maximum(size, upper_size)
         correct |= inside | _same(numbers, rounded(upper, dtype))
+        no_number = _everything(lower, upper) & ~np.isfinite(numbers)
+        error = np.where(no_number, np.inf, error)
+        correct &= ~no_number
         nearest = np.where(np.abs(from_upper) < np.abs(from_lower), rounded(upper, dtype), nearest)
 
     error = np.where(np.isnan(error), np.inf, error)
@@ -295,6 +301,11 @@ def measure(
     grade = np.where(error <= min(1.0, bound), Grade.FAITHFUL, grade)
     grade = np.where(correct, Grade.CORRECTLY_ROUNDED, grade)
     return error, grade.astype(np.uint8)
+
+
+def _everything(lower: Truth, upper: Truth) -> NDArray[np.bool_]:
+    """Whether the interval is the whole line."""
+    return np.asarray((lower.high == -np.inf) & (upper.high == np.inf), bool)
 
 
 def _in_format(computed: Any, dtype: str) -> Floats:

@@ -265,7 +265,8 @@ def _defects(
 def _kinds(computed: NDArray[np.float64], answer: Answer, dtype: str) -> NDArray[Any]:
     """What each entry is, if it is wrong."""
     lower, upper = rounded(answer.lower, dtype), rounded(answer.upper, dtype)
-    infinite = np.isinf(lower) | np.isinf(upper)
+    # From -inf to inf the answer is any finite number.
+    infinite = (np.isinf(lower) | np.isinf(upper)) & ~((lower == -np.inf) & (upper == np.inf))
     negative, positive = (computed < 0) & (lower > 0), (computed > 0) & (upper < 0)
     return np.select(
         [

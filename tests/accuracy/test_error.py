@@ -127,6 +127,27 @@ def test_every_member_of_an_interval_is_right() -> None:
     assert measure([np.nan], Answer(Truth.of([0.0]), Truth.of([1.0])), "float32")[1] == Grade.WRONG
 
 
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("scale", [None, np.nan, 1.0])
+def test_from_minus_to_plus_infinity_every_finite_number_is_right(
+    dtype: str, scale: float | None
+) -> None:
+    form = FORMATS[dtype]
+    numbers = [0.0, -0.0, 1.0, -3.5, form.largest, -form.largest, np.nan, np.inf, -np.inf]
+    lines = Truth.of([-np.inf] * 9), Truth.of([np.inf] * 9)
+    answer = Answer(*lines, None if scale is None else Truth.of([scale] * 9))
+    error, grade = measure(np.array(numbers).astype(form.dtype), answer, dtype)
+    assert error.tolist() == [0.0] * 6 + [np.inf] * 3
+    assert grade.tolist() == [Grade.CORRECTLY_ROUNDED] * 6 + [Grade.WRONG] * 3
+
+
+def test_an_interval_with_one_infinite_end_holds_that_infinity() -> None:
+    ray = Answer(Truth.of([1.0] * 4), Truth.of([np.inf] * 4))
+    grade = measure(np.float32([np.inf, 5.0, -1.0, -np.inf]), ray, "float32")[1]
+    best = Grade.CORRECTLY_ROUNDED
+    assert grade.tolist() == [best, best, Grade.WRONG, Grade.WRONG]
+
+
 def test_the_ends_of_an_interval_are_rounded_too() -> None:
     third = Truth.parse(["0x1.5555555555555555555p-2"])
     kink = Answer(Truth.of([0.0]), third)
