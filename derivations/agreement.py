@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import combinations, product
 from typing import Any
 
-from sympy import Expr, Interval, Symbol, oo
+from sympy import Expr, FiniteSet, Interval, Symbol, oo
 
 from derivations.algebra import Algebra
 from derivations.explorer import Leaf, Path, explore
@@ -17,11 +17,16 @@ from derivations.statement import Statement
 Way = Callable[[Path], Expr]
 
 
-def show_equal(working: Way, textbook: Way, facts: Facts) -> str:
-    """Show that the working way gives what the textbook says, on every arm."""
+def show_equal(working: Way, textbook: Way, facts: Facts, *, edges: bool = True) -> str:
+    """Show that the working way gives what the textbook says, on every arm.
+
+    Without `edges`, only on arms that are open sets.
+    """
     arms = kinks = 0
     for leaf in explore(lambda path: (working(path), textbook(path)), facts):
         ours, theirs = leaf.outcome
+        if not edges and leaf.facts.on_boundary:
+            continue
         if leaf.facts.vanishes(ours - theirs):
             arms += 1
         else:
@@ -128,6 +133,7 @@ def divisions_of_domain(
 
     A part is what is known there, and the variables that are at an end of their set.
     """
+    finite = list(finite_choices(statement))
     closed: dict[Symbol, list[Expr]] = {}
     for variable, allowed in statement.domain.items():
         if isinstance(allowed, Interval) and variable in named:
@@ -138,10 +144,23 @@ def divisions_of_domain(
     for count in range(len(divided) + 1):
         for split in combinations(divided, count):
             choices = [[None, *closed[variable]] for variable in split]
-            yield [_part(statement, dict(zip(split, c, strict=True))) for c in product(*choices)]
+            yield [
+                _part(statement, {**marks, **dict(zip(split, c, strict=True))})
+                for marks in finite
+                for c in product(*choices)
+            ]
 
 
-def _part(statement: Statement, at: dict[Symbol, Expr | None]) -> tuple[Facts, dict[Symbol, Expr]]:
+def finite_choices(statement: Statement) -> Iterator[dict[Symbol, Expr]]:
+    """Every choice of the variables that take one of a few values, each by itself."""
+    sets = {v: tuple(s) for v, s in statement.domain.items() if isinstance(s, FiniteSet)}
+    for values in product(*sets.values()):
+        yield dict(zip(sets, values, strict=True))
+
+
+def _part(
+    statement: Statement, at: Mapping[Symbol, Expr | None]
+) -> tuple[Facts, dict[Symbol, Expr]]:
     fixed = {variable: end for variable, end in at.items() if end is not None}
     inside = [variable for variable, end in at.items() if end is None]
     return domain(statement, fixed=fixed, inside=inside), fixed

@@ -12,6 +12,7 @@ from derivations.agreement import (
     counted,
     divisions_of_domain,
     domain,
+    finite_choices,
     show_derivative,
     show_equal,
 )
@@ -37,9 +38,7 @@ def obligations(
         yield Obligation(
             name,
             "terms of the value sum to the textbook",
-            lambda: show_equal(
-                lambda path: path.resolve(terms), resolved(statement.textbook), domain(statement)
-            ),
+            lambda: _everywhere(statement, terms, statement.textbook, _on_open_arms),
         )
     for argument, closed_form in statement.gradient.items():
         slope = Add(*closed_form)
@@ -79,16 +78,33 @@ def derivative(
 ) -> Obligation:
     """That a closed form is the derivative of the textbook (or of another closed form)."""
     function = statement.textbook if of is None else of
+    variable = statement.arguments[argument]
     return Obligation(
         name,
         f"{what} = {'textbook' if of is None else 'gradient'} differentiated",
-        lambda: show_derivative(
-            resolved(function),
-            statement.arguments[argument],
-            resolved(closed_form),
-            domain(statement),
+        lambda: _everywhere(
+            statement,
+            function,
+            closed_form,
+            lambda f, slope, facts: show_derivative(f, variable, slope, facts),
         ),
     )
+
+
+def _on_open_arms(terms: Way, whole: Way, facts: Facts) -> str:
+    """At a kink each term could take an arm of its own; they only tell how large terms are."""
+    return show_equal(terms, whole, facts, edges=False)
+
+
+def _everywhere(
+    statement: Statement, one: Expr, other: Expr, show: Callable[[Way, Way, Facts], str]
+) -> str:
+    """Show something of two expressions, for every choice of marks such as targets of 1 and -1."""
+    arms = 0
+    for at in finite_choices(statement):
+        facts = domain(statement, fixed=at)
+        arms += int(show(resolved(one.subs(at)), resolved(other.subs(at)), facts).split()[0])
+    return counted(arms, "arm")
 
 
 def over_domain(

@@ -16,6 +16,7 @@ from refloss.evaluation import Plan
 _ELEMENTS = np.array([0.5])
 _ROWS = np.array([[0.25, 0.75]])
 _LABELS = np.array([1])
+_MARKS = np.array([1.0])
 _PAIR = {"input": _ELEMENTS, "target": _ELEMENTS}
 _BY_LABEL = {"input": _ROWS, "target": _LABELS, "weight": np.array([1.0, 2.0])}
 _BY_MASS = {"input": _ROWS, "target": _ROWS, "weight": np.array([1.0, 2.0])}
@@ -62,10 +63,17 @@ WORKING: dict[str, dict[str, Working]] = {
         "class indices": Working(_BY_LABEL),
     },
     "distillation_loss": {"": Working({"input": _ROWS, "teacher": _ROWS, "temperature": 2.0})},
+    "contrastive_loss_from_distance": {
+        "": Working({"distance": _ELEMENTS, "target": _ELEMENTS}),
+    },
     "gaussian_kl": {"": Working({"mu": _ELEMENTS, "logvar": _ELEMENTS})},
+    "hinge_embedding_loss": {"": Working({"input": _ELEMENTS, "target": _MARKS})},
     "huber_loss": {"": Working(_PAIR)},
     "kl_div": {"": Working(_PAIR), "log_target": Working({**_PAIR, "log_target": True})},
     "l1_loss": {"": Working(_PAIR)},
+    "margin_ranking_loss": {
+        "": Working({"input1": _ELEMENTS, "input2": _ELEMENTS, "target": _MARKS}),
+    },
     "mse_loss": {"": Working(_PAIR)},
     "nll_loss": {"": Working(_BY_LABEL)},
     "sigmoid_focal_loss": {

@@ -19,6 +19,7 @@ from derivations.obligations import (
 )
 from derivations.working import WORKING
 from refloss.formula import absolute, log, log1p, product, softmax, where
+from refloss.formula.hinge import active, hinge
 from refloss.formula.logistic import sigmoid, softplus
 from refloss.losses import cross_entropy, huber_loss
 from refloss.losses.huber_loss import slope
@@ -136,6 +137,31 @@ def distillation_without_square(p, surprise, teacher_p, teacher_surprise, temper
     return temperature * product(teacher_p, surprise - teacher_surprise)
 
 
+def ranking_the_wrong_way_round(input1, input2, target, margin):
+    return hinge(target * (input1 - input2) + margin)
+
+
+def ranking_margin_without_its_sign(input1, input2, target, margin):
+    return hinge(target * (input2 - input1) - margin)
+
+
+def hinge_embedding_with_both_arms_pulled(input, target, margin):
+    return where(target > 0, 1, active(margin - input))
+
+
+def hinge_embedding_without_hinge(input, target, margin):
+    return where(target > 0, input, margin - input)
+
+
+def contrastive_with_target_turned(distance, target, margin):
+    missing = hinge(margin - distance)
+    return (1 - target) * distance * distance + target * missing * missing
+
+
+def contrastive_like_caffe(distance, target, margin):
+    return target * distance * distance + (1 - target) * hinge(margin - distance * distance)
+
+
 WRONG = [
     ("huber_loss", "value", huber_with_full_edge),
     ("huber_loss", "value", huber_with_arms_swapped),
@@ -158,6 +184,12 @@ WRONG = [
     ("cross_entropy", "curvature", ce_hessian_of_square),
     ("softmax_focal_loss", "gradient", focal_without_power_rule),
     ("distillation_loss", "value", distillation_without_square),
+    ("margin_ranking_loss", "value", ranking_the_wrong_way_round),
+    ("margin_ranking_loss", "value", ranking_margin_without_its_sign),
+    ("hinge_embedding_loss", "gradient", hinge_embedding_with_both_arms_pulled),
+    ("hinge_embedding_loss", "value", hinge_embedding_without_hinge),
+    ("contrastive_loss_from_distance", "value", contrastive_with_target_turned),
+    ("contrastive_loss_from_distance", "value", contrastive_like_caffe),
 ]
 
 
