@@ -26,15 +26,18 @@ if TYPE_CHECKING:
     from refloss.losses.gaussian_kl import gaussian_kl
     from refloss.losses.hinge_embedding_loss import hinge_embedding_loss
     from refloss.losses.huber_loss import huber_loss
+    from refloss.losses.info_nce_loss import info_nce_loss
     from refloss.losses.kl_div import kl_div
     from refloss.losses.l1_loss import l1_loss
     from refloss.losses.margin_ranking_loss import margin_ranking_loss
     from refloss.losses.mse_loss import mse_loss
     from refloss.losses.nll_loss import nll_loss
+    from refloss.losses.nt_xent_loss import nt_xent_loss
     from refloss.losses.sigmoid_focal_loss import sigmoid_focal_loss
     from refloss.losses.smooth_l1_loss import smooth_l1_loss
     from refloss.losses.smooth_labels import smooth_labels
     from refloss.losses.softmax_focal_loss import softmax_focal_loss
+    from refloss.losses.sup_con_loss import sup_con_loss
     from refloss.losses.triplet_margin_loss import triplet_margin_loss
 
 __all__ = [
@@ -52,16 +55,19 @@ __all__ = [
     "get_num_threads",
     "hinge_embedding_loss",
     "huber_loss",
+    "info_nce_loss",
     "kl_div",
     "l1_loss",
     "margin_ranking_loss",
     "mse_loss",
     "nll_loss",
+    "nt_xent_loss",
     "set_num_threads",
     "sigmoid_focal_loss",
     "smooth_l1_loss",
     "smooth_labels",
     "softmax_focal_loss",
+    "sup_con_loss",
     "triplet_margin_loss",
 ]
 

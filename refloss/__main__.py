@@ -41,8 +41,9 @@ def parser() -> argparse.ArgumentParser:
         "targets",
         nargs="*",
         metavar="TARGET",
-        help="torch, optax, sklearn, scipy, refloss, or your function as package.module:function "
-        "(with --loss); without a target, every framework that is installed",
+        help="torch, optax, sklearn, scipy, pytorch_metric_learning, lightly, refloss, or your "
+        "function as package.module:function (with --loss); without a target, every framework "
+        "that is installed",
     )
     audit.add_argument(
         "--loss", action="append", metavar="GLOB", help="only these losses, e.g. '*cross_entropy*'"

@@ -259,6 +259,38 @@ def vectors(name: str, array: Array) -> None:
         )
 
 
+def embeddings(name: str, x: Any, model: Array | None = None, model_name: str = "") -> Array:
+    """Rows of vectors, (N, D); of the model's library, dtype and D."""
+    array = floating(name, x if model is None else as_array_like(name, x, model))
+    if array.ndim != 2:
+        raise ValueError(f"{name}: expected shape (N, D), got {tuple(array.shape)}")
+    vectors(name, array)
+    if model is None:
+        return array
+    same_library(name, array, model, model_name)
+    if native(array) != native(model):
+        raise TypeError(
+            f"{name}: expected dtype {native(model)} like {model_name}, got {array.dtype}"
+        )
+    if array.shape[1] != model.shape[1]:
+        raise ValueError(
+            f"{name}: expected vectors of {model.shape[1]} components like {model_name}, "
+            f"got shape {tuple(array.shape)}"
+        )
+    return array
+
+
+def row_labels(x: Any, model: Array, model_name: str) -> Array:
+    """A whole number for each row of the model."""
+    array = labels("labels", x, model)
+    if tuple(array.shape) != tuple(model.shape[:1]):
+        raise ValueError(
+            f"labels: expected one for each row of {model_name}, shape {tuple(model.shape[:1])}, "
+            f"got {tuple(array.shape)}"
+        )
+    return array
+
+
 def marks(
     name: str, x: Any, model: Array, model_name: str, shape: tuple[int, ...] | None = None
 ) -> Array:

@@ -20,6 +20,7 @@ __all__ = ["list_losses", "show", "show_versions"]
 REPORTED = (
     *("numpy", "numba", "llvmlite", "ml_dtypes", "array-api-compat", "rich"),
     *("torch", "jax", "jaxlib", "optax", "scikit-learn", "scipy"),
+    *("pytorch-metric-learning", "lightly"),
     *("sympy", "python-flint", "gmpy2"),
 )
 

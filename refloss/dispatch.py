@@ -16,6 +16,7 @@ from array_api_compat import device
 from refloss import arguments
 from refloss.blocks import ElementBlock, RowBlock
 from refloss.evaluation import Formulas, Plan
+from refloss.similarity import Side, SimilarityPlan
 from refloss.vectors import PairBlock, norm_of
 
 Array = Any
@@ -237,7 +238,7 @@ def vectorwise(
         model=model,
         arrays=arrays,
         originals=variables,
-        parameters=(parameters or {}) | ({} if p is None else {"p": p}),
+        parameters={**(parameters or {}), **({} if p is None else {"p": p})},
         shape=tuple(outer),
         reduction=reduction,
         denominator=float(rows) if reduction == "mean" else 1.0,
@@ -245,6 +246,48 @@ def vectorwise(
         classes=components,
         pairs=pairs,
         norm=None if p is None else norm_of(p),
+    )
+
+
+def numbered(rows: int, model: Array) -> Array:
+    """A label of its own for each row."""
+    xp = arguments.namespace(model)
+    return xp.arange(rows, dtype=xp.int64, device=device(model))
+
+
+def similarities(
+    variables: Mapping[str, Array],
+    *,
+    anchors: Side,
+    candidates: Side,
+    temperature: Any,
+    reduction: str,
+    own: str | None = None,
+    only_paired: bool = False,
+    backend: str | None = None,
+) -> SimilarityPlan:
+    """The plan of a softmax of the cosines of anchors with candidates.
+
+    Parameters
+    ----------
+    variables : the differentiable embeddings, checked, (N, D) each; the first is the model
+    anchors, candidates : which of them stand on the two sides, and their labels
+    own : the embeddings of which each anchor has one more candidate, its positive
+    only_paired : whether a mean counts only the anchors that have a positive
+    """
+    model = next(iter(variables.values()))
+    arguments.one_of("reduction", reduction, REDUCTIONS)
+    return SimilarityPlan(
+        kernels=kernels_for(model, backend),
+        model=model,
+        originals=variables,
+        shape=(int(anchors.labels.shape[0]),),
+        reduction=reduction,
+        temperature=arguments.number("temperature", temperature, low=0, open_low=True, finite=True),
+        anchors=anchors,
+        candidates=candidates,
+        own=own,
+        only_paired=only_paired,
     )
 
 

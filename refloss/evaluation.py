@@ -71,6 +71,14 @@ class Plan:
     pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     norm: Any = None
 
+    def names(self, part: str) -> Sequence[str]:
+        """The arguments that a part of the answer can be asked for."""
+        return [name for name in getattr(self.formulas, part) if name in self.originals]
+
+    def evaluate(self, wanted: "Wanted", grad_output: Array | None = None) -> "Answer":
+        """Run it."""
+        return evaluate(self, wanted, grad_output)
+
     def value_layout(self) -> tuple[int, ...]:
         """The shape in which blocks lay out one value for each element or row."""
         return self.row_shape or (math.prod(self.shape),)
@@ -85,22 +93,23 @@ class Plan:
     def blocks(self) -> list[Any]:
         """The work, cut into pieces; the array path takes it whole."""
         if self.row_shape is None:
-            cuts: list[Block] = [(r,) for r in _runs(math.prod(self.shape), BLOCK_NUMBERS)]
+            cuts: list[Block] = [(r,) for r in runs(math.prod(self.shape), BLOCK_NUMBERS)]
             whole: Block = (EVERYTHING,)
         else:
             rows, positions = self.row_shape
             room = max(1, BLOCK_NUMBERS // max(1, self.classes))  # rows that fit one block
             cuts = [
                 (r, d)
-                for r in _runs(rows, max(1, room // max(1, positions)))
-                for d in _runs(positions, room)
+                for r in runs(rows, max(1, room // max(1, positions)))
+                for d in runs(positions, room)
             ]
             whole = (EVERYTHING, EVERYTHING)
         in_blocks = isinstance(self.model, np.ndarray) and self.kernels.__name__.endswith("cpu")
         return [self.block(self, cut) for cut in (cuts if in_blocks else [whole])]
 
 
-def _runs(count: int, length: int) -> list[slice]:
+def runs(count: int, length: int) -> list[slice]:
+    """A range, cut into pieces of a length."""
     return [slice(start, min(start + length, count)) for start in range(0, count, length)]
 
 
@@ -179,21 +188,31 @@ def evaluate(plan: Plan, wanted: Wanted, grad_output: Array | None = None) -> An
     totals = threads.over(plan.blocks(), run)
     value: Array = None
     if wanted.value:
-        value = values.result() if values is not None else _reduced(plan, totals)
+        value = values.result() if values is not None else None
+        if value is None:
+            value = reduced(plan.model, totals, plan.denominator)
     found = [output.result() for _, output in derivatives]
     split = len(wanted.gradient)
     return Answer(value, found[:split], found[split:])
 
 
-def _reduced(plan: Plan, totals: Sequence[tuple[float, float]]) -> Array:
+def reduced(model: Array, totals: Sequence[tuple[float, float]], denominator: float) -> Array:
+    """The sum of the pairs over the denominator, as a scalar of the model's library and dtype."""
     with np.errstate(all="ignore"):
         total = _exact_sum([part for pair in totals for part in pair])
-        value = np.asarray(np.float64(total) / np.float64(plan.denominator))
-        if isinstance(plan.model, np.ndarray):
-            return rounded(value, native(plan.model))[()]
-    xp = namespace(plan.model)
-    scalar = xp.asarray(float(value), dtype=xp.float64, device=plan.model.device)
-    return xp.astype(scalar, plan.model.dtype)
+        value = np.asarray(np.float64(total) / np.float64(denominator))
+        if isinstance(model, np.ndarray):
+            return rounded(value, native(model))[()]
+    xp = namespace(model)
+    scalar = xp.asarray(float(value), dtype=xp.float64, device=model.device)
+    return xp.astype(scalar, model.dtype)
+
+
+def cast(x: Array, model: Array) -> Array:
+    """float64 numbers in the dtype of the model, rounded once."""
+    if isinstance(model, np.ndarray):
+        return rounded(x, native(model))
+    return namespace(x).astype(x, model.dtype)
 
 
 def _exact_sum(parts: Sequence[float]) -> float:

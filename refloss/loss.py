@@ -4,13 +4,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import update_wrapper
 from inspect import signature
-from typing import Any, Generic, ParamSpec
+from typing import Any, Generic, ParamSpec, Protocol
 
 from refloss import arguments
-from refloss.evaluation import Plan, Wanted, evaluate
+from refloss.evaluation import Answer, Wanted
 
 Array = Any
 P = ParamSpec("P")
+
+
+class Plan(Protocol):
+    """A call whose arguments have been checked, ready to run."""
+
+    @property
+    def model(self) -> Array: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def reduction(self) -> str: ...
+    @property
+    def row_shape(self) -> tuple[int, int] | None: ...
+    def names(self, part: str) -> Sequence[str]:
+        """The arguments that a part of the answer can be asked for."""
+
+    def evaluate(self, wanted: Wanted, grad_output: Array | None = None) -> Answer:
+        """Run it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ class Loss(Generic[P]):
         return f"<loss refloss.{self.__name__}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Array:
-        return evaluate(self._plan(*args, **kwargs), Wanted(value=True)).value
+        return self._plan(*args, **kwargs).evaluate(Wanted(value=True)).value
 
     def value_and_grad(
         self,
@@ -73,9 +91,9 @@ class Loss(Generic[P]):
             Upstream gradient, in the shape of the value; ones by default.
         """
         plan = self._plan(*args, **kwargs)
-        names = self._names(plan, wrt, plan.formulas.gradient, "differentiated")
+        names = self._names(plan, wrt, "gradient", "differentiated")
         wanted = Wanted(value=True, gradient=names)
-        answer = evaluate(plan, wanted, self._upstream(plan, grad_output))
+        answer = plan.evaluate(wanted, self._upstream(plan, grad_output))
         return answer.value, _as_asked(answer.gradient, wrt)
 
     def grad(
@@ -87,8 +105,8 @@ class Loss(Generic[P]):
     ) -> Any:
         """The gradient alone; parameters as in ``value_and_grad``."""
         plan = self._plan(*args, **kwargs)
-        names = self._names(plan, wrt, plan.formulas.gradient, "differentiated")
-        answer = evaluate(plan, Wanted(gradient=names), self._upstream(plan, grad_output))
+        names = self._names(plan, wrt, "gradient", "differentiated")
+        answer = plan.evaluate(Wanted(gradient=names), self._upstream(plan, grad_output))
         return _as_asked(answer.gradient, wrt)
 
     def hessian_diag(
@@ -99,13 +117,13 @@ class Loss(Generic[P]):
         With ``reduction="none"`` that of the sum of the values: each element's or row's own.
         """
         plan = self._plan(*args, **kwargs)
-        names = self._names(plan, wrt, plan.formulas.curvature, "differentiated twice")
-        return _as_asked(evaluate(plan, Wanted(curvature=names)).curvature, wrt)
+        names = self._names(plan, wrt, "curvature", "differentiated twice")
+        return _as_asked(plan.evaluate(Wanted(curvature=names)).curvature, wrt)
 
     def _names(
-        self, plan: Plan, wrt: str | Sequence[str] | None, formulas: Any, verb: str
+        self, plan: Plan, wrt: str | Sequence[str] | None, part: str, verb: str
     ) -> Sequence[str]:
-        known = [name for name in formulas if name in plan.originals]
+        known = plan.names(part)
         if not known:
             raise ValueError(f"wrt: {self.__name__} cannot be {verb} here")
         if wrt is None:

@@ -1,6 +1,6 @@
 """Blocks of vectors: distances and cosines of the vectors that a loss compares, row by row."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,7 +75,7 @@ class PairBlock(RowBlock):
             self.vectors[name] = Vector(self.kernels, self.classes(self.plan.arrays[name]))
         return self.vectors[name]
 
-    def _touched(self, formula: Formula) -> Sequence[Array]:
+    def _touched(self, formula: Formula) -> list[Array]:
         """Everything in a row depends on all of its vectors, and on the row's own numbers."""
         own = set(self.plan.arrays) - set(self.plan.originals)
         rows = [self.kernels.nan_rows(self.vector(name).x) for name in self.plan.originals]
@@ -124,26 +124,26 @@ class Difference:
     """The p-norm of the difference of two vectors of each row."""
 
     def __init__(self, block: PairBlock, first: Vector, second: Vector) -> None:
-        self.norm, self.kernels = block.plan.norm, block.kernels
+        self.norm: Norm = block.plan.norm
+        self.kernels: Any = block.kernels
         self.known: dict[str, Any] = {
             "x": first.x,
             "y": second.x,
             "eps": block.plan.parameters.get("eps", 0.0),
             "p": block.plan.parameters["p"],
         }
-        for formula in (length.residual, length.residual_error):
-            self._know(formula)
+        self._know(length.residual, length.residual_error)
         sizes = self.kernels.map_formula(length.size, {"x": self.known["residual"]})
         self.known["top"] = self.kernels.row_max(sizes)
-        for formula in (length.share, length.share_error):
-            self._know(formula)
+        self._know(length.share, length.share_error)
         self.known["total"] = self.kernels.class_sum(self._run(self.norm.term))
 
     def _run(self, formula: Formula) -> Array:
         return self.kernels.map_formula(formula, self.known)
 
-    def _know(self, formula: Formula) -> None:
-        self.known[formula.__name__] = self._run(formula)
+    def _know(self, *formulas: Formula) -> None:
+        for formula in formulas:
+            self.known[formula.__name__] = self._run(formula)
 
     @cached_property
     def distance(self) -> Array:

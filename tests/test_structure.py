@@ -30,10 +30,15 @@ ALLOWED = {
     r"refloss\.blocks": r"refloss\.(formula\b.*|arguments|evaluation)",
     r"refloss\.evaluation": r"refloss\.(formula\b.*|arguments|blocks|kernels\b.*)",
     r"refloss\.vectors": r"refloss\.(formula\b.*|blocks|evaluation)",
-    r"refloss\.dispatch": r"refloss\.(arguments|blocks|vectors|evaluation|formula\b.*|kernels\b.*)",
+    r"refloss\.(similarity|triplets)": (
+        r"refloss\.(arguments|evaluation|vectors|formula\b.*|kernels\b.*)"
+    ),
+    r"refloss\.dispatch": (
+        r"refloss\.(arguments|blocks|evaluation|similarity|triplets|vectors|formula\b.*|kernels\b.*)"
+    ),
     r"refloss\.loss": r"refloss\.(arguments|blocks|evaluation|dispatch)",
     r"refloss\.losses\b.*": (
-        r"refloss\.(arguments|blocks|dispatch|evaluation|loss|formula\b.*|losses\b.*)"
+        r"refloss\.(arguments|blocks|dispatch|evaluation|loss|similarity|triplets|formula\b.*|losses\b.*)"
     ),
     r"refloss\.oracles\b.*": r"refloss\.(accuracy|oracles\b.*)",
     r"refloss\.audit\b.*": r"refloss(\.(accuracy|oracles\b.*|audit\b.*|suggestion|_version))?",

@@ -3,7 +3,7 @@
 With r_d the components of the difference and m the largest of their absolute values, the shares
 |r_d| / m lie in [0, 1] and one of them is 1, so their powers neither overflow nor all vanish:
 
-    ||r||_p = m (sum_d (|r_d| / m)^p)^(1/p),    its slope in r_d:  sign(r_d) (|r_d| / ||r||_p)^(p-1).
+    ||r||_p = m (sum_d (|r_d| / m)^p)^(1/p),    its slope: sign(r_d) (|r_d| / ||r||_p)^(p-1).
 
 The sum over the components is the kernel's. Each norm is three formulas: a *term* of that sum, the
 *root* that makes a distance of it, and the *slope*. Where the distance is zero, or the absolute

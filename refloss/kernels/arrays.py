@@ -11,9 +11,11 @@ from typing import Any
 
 from array_api_compat import array_namespace, device
 
+from refloss.formula import similarity
 from refloss.formula import softmax as row
 from refloss.formula.arrays import meaning
 from refloss.formula.reading import read
+from refloss.kernels.anchors import Place, Seen, Softmax
 
 Array = Any
 Formula = Callable[..., Any]
@@ -157,3 +159,77 @@ def poison(out: Array, touched: Sequence[Array]) -> Array:
     for array in touched:
         out = xp.where(xp.isnan(array), xp.asarray(float("nan"), dtype=xp.float64), out)
     return out
+
+
+def products(x: Array, y: Array) -> Array:
+    """(R, D), (C, D) -> (R, C): the inner products."""
+    xp = array_namespace(x)
+    return xp.matmul(x, xp.permute_dims(y, (1, 0)))
+
+
+def combine(weights: Array, y: Array) -> Array:
+    """(R, C), (C, D) -> (R, D): weighted sums of vectors."""
+    return array_namespace(y).matmul(weights, y)
+
+
+def _numbered(xp: Any, s: Array, axis: int, start: int) -> Array:
+    """The numbers of the rows or the columns of a block, from ``start``."""
+    numbers = xp.arange(start, start + s.shape[axis], device=device(s))
+    return numbers[:, None] if axis == 0 else numbers[None, :]
+
+
+def _is_self(xp: Any, s: Array, place: Place) -> Array:
+    return _numbered(xp, s, 1, 0) == _numbered(xp, s, 0, place.self_at)
+
+
+def absorb(
+    seen: Seen, s: Array, row_labels: Array, column_labels: Array, place: Place, temperature: float
+) -> Seen:
+    """What is known of the anchors after one more block of candidates."""
+    xp = array_namespace(s)
+    own, zero = _is_self(xp, s, place), xp.zeros_like(s)
+    candidates = xp.where(own, xp.full_like(s, -float("inf")), s)
+    is_top = _first_largest(xp, xp.where(xp.isnan(candidates), zero, candidates))
+    best = row_max(candidates) + nan_rows(candidates)
+    decays = map_formula(similarity.decay, {"s": s, "top": best, "temperature": temperature})
+    known: dict[str, Any] = {
+        "top": seen.top,
+        "tail": seen.tail,
+        "other_top": best,
+        "other_tail": class_sum(xp.where(own | (is_top > 0), zero, decays)),
+        "temperature": temperature,
+    }
+    positive = (row_labels[:, None] == column_labels[None, :]) & ~own
+    at = place.first + xp.argmax(is_top, axis=1, keepdims=True)
+    return Seen(
+        map_formula(similarity.joined_top, known),
+        xp.where(best > seen.top, at, seen.top_at),
+        map_formula(similarity.joined_tail, known),
+        seen.positives + xp.sum(xp.where(positive, s, zero), axis=1, keepdims=True),
+        seen.count + xp.sum(xp.astype(positive, xp.float64), axis=1, keepdims=True),
+    )
+
+
+def pulls(
+    s: Array,
+    softmax: Softmax,
+    row_labels: Array,
+    column_labels: Array,
+    place: Place,
+    temperature: float,
+    *,
+    by_column: bool = False,
+) -> Array:
+    """(R, C): the derivatives of the loss by the similarities; anchors may be the columns."""
+    xp = array_namespace(s)
+    known: dict[str, Any] = {"s": s, "temperature": temperature}
+    for name, part in softmax._asdict().items():
+        known[name] = xp.permute_dims(part, (1, 0)) if by_column else part
+    candidates = _numbered(xp, s, 0 if by_column else 1, place.first)
+    known["decay"] = map_formula(similarity.decay, known)
+    known["is_top"] = xp.astype(known["top_at"] == candidates, xp.float64)
+    positive = row_labels[:, None] == column_labels[None, :]
+    known["is_positive"] = xp.astype(positive, xp.float64)
+    known["coefficient"] = map_formula(similarity.coefficient, known)
+    pull = map_formula(similarity.weighted, known)
+    return xp.where(_is_self(xp, s, place), xp.zeros_like(pull), pull)

@@ -16,9 +16,11 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from refloss.formula import similarity
 from refloss.formula import softmax as row
 from refloss.formula.compiled import compile_formula
 from refloss.formula.elementary import two_sum
+from refloss.kernels.anchors import Place, Seen, Softmax
 
 Floats = NDArray[np.float64]
 Formula = Callable[..., Any]
@@ -237,4 +239,123 @@ def poison(out: Floats, touched: Sequence[Floats]) -> Floats:
     """NaN wherever one of the arrays is NaN: a NaN that comes in must come out."""
     for array in touched:
         out = np.where(np.isnan(array), np.nan, out)
+    return out
+
+
+# Similarities of anchors (rows) and candidates (columns), one block at a time --------------------
+
+
+def products(x: Floats, y: Floats) -> Floats:
+    """(R, D), (C, D) -> (R, C): the inner products, by BLAS."""
+    return x @ y.T
+
+
+def combine(weights: Floats, y: Floats) -> Floats:
+    """(R, C), (C, D) -> (R, D): weighted sums of vectors, by BLAS."""
+    return weights @ y
+
+
+_decay_of = compile_formula(similarity.decay)
+_joined_top = compile_formula(similarity.joined_top)
+_joined_tail = compile_formula(similarity.joined_tail)
+_coefficient = compile_formula(similarity.coefficient)
+_weighted = compile_formula(similarity.weighted)
+
+
+@_kernel
+def _absorb(
+    s: Floats,
+    row_labels: Any,
+    column_labels: Any,
+    self_at: int,
+    first: int,
+    temperature: float,
+    top: Floats,
+    top_at: Any,
+    tail: Floats,
+    positives: Floats,
+    count: Floats,
+) -> None:
+    columns = s.shape[1]
+    decays = np.empty(columns)
+    for i in range(s.shape[0]):
+        own = self_at + i
+        at, best, poison = -1, -np.inf, 0.0
+        for j in range(columns):
+            if j != own:
+                x = s[i, j]
+                poison = np.nan if np.isnan(x) else poison
+                if x > best:
+                    at, best = j, x
+                if row_labels[i] == column_labels[j]:
+                    positives[i, 0] += x
+                    count[i, 0] += 1.0
+        best += poison
+        for j in range(columns):
+            decays[j] = _decay_of(s[i, j], best, temperature)
+        if 0 <= own < columns:
+            decays[own] = 0.0
+        if at >= 0:
+            decays[at] = 0.0
+        high, low = _sum_pair(decays)
+        if best > top[i, 0]:
+            top_at[i, 0] = first + at
+        tail[i, 0] = _joined_tail(top[i, 0], tail[i, 0], best, high + low, temperature)
+        top[i, 0] = _joined_top(top[i, 0], best)
+
+
+def absorb(
+    seen: Seen, s: Floats, row_labels: Any, column_labels: Any, place: Place, temperature: float
+) -> Seen:
+    """What is known of the anchors after one more block of candidates."""
+    after = Seen(*(part.copy() for part in seen))
+    where = (place.self_at, place.first)
+    _absorb(_frozen(s), row_labels, column_labels, *where, temperature, *after)
+    return after
+
+
+@_kernel
+def _pulls(
+    s: Floats,
+    row_labels: Any,
+    column_labels: Any,
+    self_at: int,
+    first: int,
+    temperature: float,
+    by_column: bool,
+    top: Floats,
+    top_at: Any,
+    tail: Floats,
+    mass: Floats,
+    weight: Floats,
+    out: Floats,
+) -> None:
+    for i in range(s.shape[0]):
+        for j in range(s.shape[1]):
+            k, at = (j, first + i) if by_column else (i, first + j)
+            c = _coefficient(
+                _decay_of(s[i, j], top[k, 0], temperature),
+                1.0 if top_at[k, 0] == at else 0.0,
+                1.0 if row_labels[i] == column_labels[j] else 0.0,
+                tail[k, 0],
+                mass[k, 0],
+            )
+            pull = _weighted(c, weight[k, 0], temperature)
+            out[i, j] = 0.0 if j == self_at + i else pull
+
+
+def pulls(
+    s: Floats,
+    softmax: Softmax,
+    row_labels: Any,
+    column_labels: Any,
+    place: Place,
+    temperature: float,
+    *,
+    by_column: bool = False,
+) -> Floats:
+    """(R, C): the derivatives of the loss by the similarities; anchors may be the columns."""
+    out = np.empty(s.shape)
+    where = (place.self_at, place.first)
+    _pulls(_frozen(s), row_labels, column_labels, *where, temperature, by_column, *softmax, out)
     return out

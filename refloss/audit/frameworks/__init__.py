@@ -13,7 +13,11 @@ __all__ = ["FRAMEWORKS", "reduced", "unreduced"]
 from refloss.audit.calls import UnsupportedError
 from refloss.audit.cases import Case
 
-FRAMEWORKS = ("torch", "optax", "sklearn", "scipy", "refloss")
+FRAMEWORKS = (
+    *("torch", "optax", "sklearn", "scipy"),
+    *("pytorch_metric_learning", "lightly"),
+    "refloss",
+)
 
 
 def reduced(expression: str, case: Case, default: str = "mean") -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refloss.audit.calls import Call, UnsupportedError, keywords, refuse
+from refloss.audit.calls import Call, UnsupportedError, keywords, refuse, scalar
 from refloss.audit.cases import Case
 from refloss.audit.frameworks import reduced
 
@@ -86,3 +86,41 @@ def distillation_loss(case: Case) -> Call:
     loss = f"(optax.losses.kl_divergence({student}, {teacher}, axis=1) * {temperature!r} ** 2)"
     value = reduced(loss, case, default="batchmean")
     return Call(value, differentiable=case.asked("gradient"), composition=True)
+
+
+def triplet_margin_loss(case: Case) -> Call:
+    refuse(case, swap=False)
+    options = {
+        "norm_degree": case.options.get("p", 2.0),
+        "margin": case.options.get("margin", 1.0),
+        "eps": case.options.get("eps", 1e-6),
+    }
+    if options["norm_degree"] == float("inf"):
+        raise UnsupportedError("no infinite p")
+    arguments = f"anchor, positive, negative{keywords(options)}"
+    return each(f"optax.losses.triplet_margin_loss({arguments})", case)
+
+
+def cosine_embedding_loss(case: Case) -> Call:
+    """From cosine_similarity and cosine_distance, whose epsilon is 0 by default."""
+    margin = scalar(case.options.get("margin", 0.0))
+    alike = "optax.losses.cosine_distance(x1, x2)"
+    apart = f"jax.nn.relu(optax.losses.cosine_similarity(x1, x2) - {margin})"
+    return each(f"jnp.where(target > 0, {alike}, {apart})", case, composition=True)
+
+
+def margin_ranking_loss(case: Case) -> Call:
+    """hinge_loss of the difference, where the margin is hinge_loss's own."""
+    if case.options.get("margin", 0.0) != 1:
+        raise UnsupportedError("no margin but 1")
+    return each("optax.losses.hinge_loss(input1 - input2, target)", case, composition=True)
+
+
+def nt_xent_loss(case: Case) -> Call:
+    """Two views of a sample share its label."""
+    if case.options.get("reduction", "mean") != "mean":
+        raise UnsupportedError("no reduction but the mean")
+    temperature = scalar(case.options.get("temperature", 0.5))
+    labels = f"jnp.tile(jnp.arange({len(case.arrays['z_i'])}), 2)"
+    value = f"optax.losses.ntxent(jnp.concatenate([z_i, z_j]), {labels}, {temperature})"
+    return Call(value, differentiable=case.asked("gradient"))

@@ -22,8 +22,11 @@ def any_loss(case: Case) -> Call:
     def method(method: str, argument: str) -> str:
         return call(f"{name}.{method}", case, *first, wrt=argument)
 
+    value = call(name, case, *first)
+    if case.loss == "mine_triplets":
+        value = f"np.stack({value})"  # three arrays of indices
     return Call(
-        call(name, case, *first),
+        value,
         gradient={argument: method("grad", argument) for argument in case.asked("gradient")},
         curvature={
             argument: method("hessian_diag", argument) for argument in case.asked("curvature")
