@@ -6,7 +6,10 @@ import time
 
 import pytest
 
-HEAVY = ("numba", "sympy", "torch", "jax", "optax", "sklearn", "scipy", "rich", "flint")
+HEAVY = (
+    *("numba", "sympy", "torch", "jax", "optax", "sklearn", "scipy", "rich", "flint"),
+    *("pytorch_metric_learning", "lightly"),
+)
 
 
 def imported(statement: str, names: tuple[str, ...]) -> set[str]:
@@ -23,6 +26,7 @@ def imported(statement: str, names: tuple[str, ...]) -> set[str]:
         "import refloss.accuracy",
         "from refloss import oracles; oracles.load(oracles.names()[0])",
         "from refloss.audit.frameworks import torch, optax, sklearn, scipy, refloss",
+        "from refloss.audit.frameworks import pytorch_metric_learning, lightly",
     ],
 )
 def test_no_framework_is_imported_before_it_is_audited(statement: str) -> None:

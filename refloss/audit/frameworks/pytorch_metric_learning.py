@@ -117,7 +117,7 @@ def mine_triplets(case: Case) -> Call:
 
 
 def mined(case: Case) -> str:
-    """The triplets by a miner. Hard ones of TripletMarginMiner are others: more than one an anchor."""
+    """The triplets by a miner. What TripletMarginMiner calls hard is not one triplet an anchor."""
     mining = case.options.get("mining", "hard")
     distance = DISTANCES[case.options.get("distance", "euclidean")]
     if mining == "all":
