@@ -29,7 +29,7 @@ class Convention:
     """
 
     sentence: str
-    statement: Callable[[Case], Statement] | None = None
+    statement: Callable[[Case], Any] | None = None
     denominator: Callable[..., Any] | None = None
     amend: Callable[[Case, Answered], Answered] | None = None
     applies: Callable[[Case], bool] = lambda case: True

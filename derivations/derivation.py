@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from derivations import elements, rows
+from derivations import composition_answers, elements, rows
 from derivations.case import Answered, Case
+from derivations.composition import Composition
 from derivations.conventions import Convention
 from derivations.statement import Statement
 
@@ -32,6 +33,7 @@ LOSSES = (
     "margin_ranking_loss",
     "hinge_embedding_loss",
     "contrastive_loss_from_distance",
+    "triplet_margin_loss",
 )
 
 
@@ -39,17 +41,17 @@ LOSSES = (
 class Derivation:
     """A loss: its statement, the variants that options select, its conventions, its inputs."""
 
-    statement: Statement
+    statement: Statement | Composition
     denominator: Callable[..., Any]
     regions: Mapping[str, str]
     cases: Callable[[], Iterable[Case]]
     conventions: Mapping[str, Convention] = field(default_factory=dict)
-    variants: Mapping[str, Statement] = field(default_factory=dict)
-    choose: Callable[[Case], Statement] | None = None
+    variants: Mapping[str, Statement | Composition] = field(default_factory=dict)
+    choose: Callable[[Case], Any] | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    answer: Callable[[Statement, Case, Any], Answered] | None = None
+    answer: Callable[[Any, Case, Any], Answered] | None = None
 
-    def statement_for(self, case: Case) -> Statement:
+    def statement_for(self, case: Case) -> Statement | Composition:
         return self.statement if self.choose is None else self.choose(case)
 
     def textbook(self, case: Case) -> Answered:
@@ -65,11 +67,13 @@ class Derivation:
             answered = self._answer(statement(case), case, denominator)
         return {part: answered[part] for part in convention.parts}
 
-    def _answer(self, statement: Statement, case: Case, denominator: Any) -> Answered:
+    def _answer(self, statement: Statement | Composition, case: Case, denominator: Any) -> Answered:
         given = {name: case.options.get(name, self.defaults.get(name)) for name in self.defaults}
         full = Case(case.region, case.inputs, {**given, **case.options}, case.flags, case.at)
         if self.answer is not None:
             return self.answer(statement, full, denominator)
+        if isinstance(statement, Composition):
+            return composition_answers.answer(statement, full, denominator)
         kind: Any = elements if statement.index is None else rows
         return kind.answer(statement, full, denominator)  # type: ignore[no-any-return]
 

@@ -44,7 +44,10 @@ class Entry:
     def certified(self) -> Any:
         """The entry of the oracle file; raises ``Uncertain`` if the balls are too wide."""
         value = text(self.value)
-        return value if self.upper is None else [value, text(self.upper)]
+        if self.upper is None:
+            return value
+        upper = text(self.upper)
+        return value if value == upper else [value, upper]
 
     def certified_scale(self) -> str | None:
         return None if self.scale is None else text(self.scale)

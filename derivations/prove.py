@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from derivations import bounds, element_proofs, end_proofs, identities, row_proofs, weight_proofs
+from derivations.composition import Composition
 from derivations.derivation import LOSSES, load
 from derivations.obligations import FAILED, Obligation, Outcome, settle
 from derivations.statement import Statement
@@ -25,6 +26,8 @@ def obligations(losses: Sequence[str]) -> Iterator[Obligation]:
     for loss in losses:
         derivation = load(loss)
         for variant, statement in {"": derivation.statement, **derivation.variants}.items():
+            if isinstance(statement, Composition):
+                continue
             rows |= statement.index is not None
             yield from of_statement(loss, variant, statement)
     if rows:

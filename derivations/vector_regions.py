@@ -1,0 +1,209 @@
+"""Inputs of losses on vectors: pairs, triplets and batches of embeddings."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+from derivations.case import Case, Option, array
+from derivations.formats import FLOAT64, FORMATS, Format
+from derivations.regions import NAN, eighths, normals, sampled, seeded
+
+REGIONS = {
+    "bulk": "Vectors of ordinary size, drawn at random in each format.",
+    "duplicates": "Some or all vectors are the same.",
+    "near-duplicates": "Vectors that differ by a unit in the last place of a component.",
+    "zero-vectors": "Vectors of zeros.",
+    "collinear": "Vectors that are multiples of each other.",
+    "antipodal": "Vectors that are negative multiples of each other.",
+    "hinge": "Exactly at a hinge, or where two distances tie: the gradient is an interval.",
+    "norms": "Vectors that are not normalised: huge, tiny, and of very different components.",
+    "few": "A single row, two rows, a single component.",
+    "nan": "NaN in one vector.",
+    "reductions": "Every reduction, with several shapes.",
+    "empty": "No rows.",
+    "large": "Many rows, by recipe.",
+    "temperature": "Temperatures from 1e-3 to 10.",
+    "confident": "The positive is far nearer than every negative: the answer is tiny.",
+    "far": "The positive is far away: the answer is large.",
+    "labels": "One class only, no positive, no negative, many of one class.",
+}
+Vector = list[float]
+Options = dict[str, Option]
+REDUCTIONS = ("none", "mean", "sum")
+TRIPLETS = (
+    "bulk", "duplicates", "near-duplicates", "zero-vectors", "collinear", "antipodal", "hinge",
+    "norms", "few", "nan", "reductions", "empty", "large",
+)  # fmt: skip
+
+
+def selected(names: Sequence[str]) -> dict[str, str]:
+    return {name: REGIONS[name] for name in names}
+
+
+def vectors(
+    key: object, rows: int, components: int, form: Format, size: float = 1.0
+) -> list[Vector]:
+    rng = seeded("vectors", key, form.name)
+    return [normals(rng, components, form, size) for _ in range(rows)]
+
+
+def nudged(x: Vector, form: Format, component: int = 0, by: int = 1) -> Vector:
+    """One component moved by so many units in the last place."""
+    found = list(x)
+    for _ in range(abs(by)):
+        found[component] = (form.up if by > 0 else form.down)(found[component])
+    return found
+
+
+def times(x: Vector, factor: float) -> Vector:
+    return [factor * v for v in x]
+
+
+def scales(form: Format) -> list[Vector]:
+    """Vectors whose squares, or whose norms, leave the format."""
+    top = 2.0 ** (form.emax - 2)
+    low = form.smallest_normal
+    return [
+        [top, -top, top / 2],
+        [top, 1.0, -1.5],
+        [2.0 ** (form.emax // 2 + 2), 3.0, 2.0 ** (form.emax // 2)],
+        [low, -2 * low, 3 * low],
+        [form.tiny, 3 * form.tiny, -2 * form.tiny],
+        [form.tiny, 0.0, 1.0],
+        [2.0 ** (form.emin // 2 - 1), 2.0 ** (form.emin // 2), 0.0],
+    ]
+
+
+# Triplets --------------------------------------------------------------------------------------
+
+
+def triplet(region: str, rows: Sequence[tuple[Vector, Vector, Vector]], **options: Option) -> Case:
+    names = ("anchor", "positive", "negative")
+    inputs = {name: array([row[n] for row in rows]) for n, name in enumerate(names)}
+    return Case(region, inputs, {"reduction": "none", **options})
+
+
+def triplets() -> Iterator[Case]:
+    yield from _ordinary_triplets()
+    yield from _equal_triplets()
+    yield from _triplets_at_hinge()
+    yield from _triplets_in_line()
+    for form in FORMATS:
+        yield from _triplets_of(form)
+    yield from _shapes_of_triplets()
+
+
+def _ordinary_triplets() -> Iterator[Case]:
+    norms: tuple[Option, ...] = (2.0, 1.0, 3.0, 1.5, "inf", 2.5, 1.1, 7.0)
+    kinds = itertools.product(norms, (1e-6, 0.0), (False, True))
+    for number, (p, eps, swap) in enumerate(kinds):
+        for form in FORMATS:
+            components = 1 + (number + form.precision) % 4
+            x = vectors(("triplet", number), 9, components, form)
+            rows = list(zip(x[:3], x[3:6], x[6:], strict=True))
+            margin = (1.0, 0.25, 2.0)[number % 3]
+            yield triplet("bulk", rows, margin=margin, p=p, eps=eps, swap=swap)
+
+
+def _equal_triplets() -> Iterator[Case]:
+    x, y = [0.5, -1.25, 2.0], [1.5, -1.0, 0.25]
+    zero = [0.0] * 3
+    kinds: tuple[Option, ...] = (2.0, 1.0, 3.0, 2.5, "inf")
+    for p, eps, swap in itertools.product(kinds, (0.0, 1e-6), (False, True)):
+        chosen: Options = {"p": p, "eps": eps, "swap": swap, "margin": 0.75}
+        yield triplet("duplicates", [(x, x, y), (x, y, y), (x, x, x)], **chosen)
+        yield triplet("duplicates", [(x, y, x)], **chosen)
+        rows = [(zero, zero, y), (zero, y, zero), (x, zero, y), (zero, zero, zero)]
+        yield triplet("zero-vectors", rows, **chosen)
+    for p in kinds:
+        yield triplet("bulk", [(x, y, zero)], p=p)
+
+
+def _triplets_at_hinge() -> Iterator[Case]:
+    zero = [0.0, 0.0]
+    right = [
+        (zero, [3.0, 4.0], [6.0, 8.0], 5.0), (zero, [3.0, 4.0], [-5.0, 12.0], 8.0),
+        ([1.0, 1.0], [1.25, 1.0], [0.5, 1.0], 0.25), (zero, [0.0, 0.5], [0.5, 0.0], 0.0),
+        (zero, [1.0, 1.0], [1.0, -1.0], 0.0), (zero, [1.0, 1.0], [2.0, 2.0], 0.0),
+    ]  # fmt: skip
+    for a, b, n, margin in right:
+        yield triplet("hinge", [(a, b, n)], margin=margin, eps=0.0)
+    others: tuple[tuple[Option, Vector, Vector, Vector, float], ...] = (
+        (1.0, zero, [1.0, 2.0], [3.0, -2.0], 2.0), ("inf", zero, [1.0, 2.0], [-3.0, 0.5], 1.0),
+        (3.0, zero, [0.0, 2.0], [5.0, 0.0], 3.0), (1.5, zero, [0.0, 2.0], [5.0, 0.0], 3.0),
+        (2.5, zero, [1.0, 2.0], [2.0, -1.0], 0.0), ("inf", zero, [2.0, -2.0], [3.0, 3.0], 1.0),
+    )  # fmt: skip
+    for p, a, b, n, margin in others:
+        yield triplet("hinge", [(a, b, n)], margin=margin, p=p, eps=0.0)
+    x, y = [0.5, -1.25], [0.5, 2.0]
+    yield triplet("hinge", [(x, y, y)], margin=0.0)  # whatever eps is
+    for reduction in ("mean", "sum"):
+        rows = [(zero, [3.0, 4.0], [6.0, 8.0]), (zero, [1.0, 0.5], [2.0, 1.0])]
+        yield triplet("hinge", rows, margin=5.0, eps=0.0, reduction=reduction)
+    # the negative is as far from the positive as from the anchor
+    tied = [(zero, [10.0, 0.0], [5.0, 0.0]), (zero, [2.0, 0.0], [1.0, 1.0])]
+    kinds: tuple[Option, ...] = (2.0, 1.0, 3.0, "inf")
+    for p in kinds:
+        yield triplet("hinge", tied, p=p, eps=0.0, swap=True)
+    yield triplet("hinge", [(zero, [5.0, 0.0], [3.0, 4.0])], margin=1.0, eps=0.0, swap=True)
+
+
+def _triplets_in_line() -> Iterator[Case]:
+    x = [0.75, -0.5, 1.0]
+    for p in (2.0, 1.0, 3.0):
+        rows = [(x, times(x, 2.0), times(x, 0.5)), (times(x, 4.0), x, times(x, 3.0))]
+        yield triplet("collinear", rows, p=p, eps=0.0, margin=0.5)
+        rows = [(x, times(x, -1.0), times(x, -2.0)), (x, x, times(x, -1.0))]
+        yield triplet("antipodal", rows, p=p, margin=2.0)
+        yield triplet("antipodal", rows, p=p, eps=0.0, margin=4.0, swap=True)
+
+
+def _triplets_of(form: Format) -> Iterator[Case]:
+    x = vectors("near", 2, 3, form)
+    near = [nudged(x[0], form), nudged(x[0], form, 1, -1), nudged(x[0], form, 2, 2)]
+    kinds: tuple[Option, ...] = (2.0, 1.0, 3.0, 2.5, "inf")
+    for p, eps in itertools.product(kinds, (0.0, 1e-6)):
+        rows = [(x[0], near[0], near[1]), (x[0], near[2], x[1]), (x[1], x[0], near[2])]
+        yield triplet("near-duplicates", rows, p=p, eps=eps, margin=0.5)
+    wide = scales(form)
+    for p in kinds:
+        rows = [
+            (wide[0], times(wide[0], -0.5), wide[1]), (wide[1], wide[2], wide[3]),
+            (wide[3], wide[4], wide[5]), (wide[4], times(wide[4], -1.0), wide[6]),
+        ]  # fmt: skip
+        yield triplet("norms", rows, p=p, eps=0.0)
+    yield triplet("norms", rows, eps=1e-6, swap=True)
+    for rows_, components in itertools.product((1, 2), (1, 2)):
+        y = vectors(("few", rows_), 3 * rows_, components, form)
+        chunks = (y[:rows_], y[rows_ : 2 * rows_], y[2 * rows_ :])
+        for p in (2.0, 1.5):
+            yield triplet("few", list(zip(*chunks, strict=True)), p=p, reduction="mean")
+
+
+def _shapes_of_triplets() -> Iterator[Case]:
+    names = ("anchor", "positive", "negative")
+    for reduction, name in itertools.product(REDUCTIONS, names):
+        rows = [[[0.5, 1.0], [-1.0, 0.25]], [[1.5, 0.5], [2.0, 0.0]], [[1.0, 2.0], [0.5, 0.5]]]
+        rows[names.index(name)][0][1] = NAN
+        inputs = {n: array(x) for n, x in zip(names, rows, strict=True)}
+        for p, swap in ((2.0, False), (1.0, False), ("inf", False), (2.0, True)):
+            yield Case("nan", inputs, {"p": p, "swap": swap, "reduction": reduction})
+    for shape, reduction in itertools.product(((3,), (4, 3), (2, 3, 2)), REDUCTIONS):
+        size = math.prod(shape)
+        drawn = {
+            n: array(normals(seeded("shapes", n, shape), size, FORMATS[0]), shape) for n in names
+        }
+        for swap in (False, True):
+            yield Case("reductions", drawn, {"reduction": reduction, "swap": swap})
+    for reduction in REDUCTIONS:
+        nothing = {n: array([], (0, 3)) for n in names}
+        yield Case("empty", nothing, {"reduction": reduction})
+    many = {n: eighths((64, 32), seed) for seed, n in enumerate(names, 31)}
+    for swap in (False, True):
+        options: Options = {"margin": 20.0, "swap": swap, "reduction": "mean"}
+        yield Case("large", many, options, at=sampled(64 * 32))
+
+
+__all__ = ["FLOAT64", "REGIONS", "selected", "triplet", "triplets"]
