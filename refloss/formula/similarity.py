@@ -52,6 +52,11 @@ def coefficient(decay: Any, is_top: Any, is_positive: Any, tail: Any, mass: Any)
     return where(is_positive > 0, p * (1 - mass) - mass * q, p)
 
 
+def negative(tail: Any, weight: Any, temperature: Any) -> Any:
+    """What the decay of a negative below the top is multiplied with for its ``weighted``."""
+    return product(weight, 1 / ((1 + tail) * temperature))
+
+
 def weighted(coefficient: Any, weight: Any, temperature: Any) -> Any:
     """The derivative of the reduced loss; an anchor without weight has no part in it."""
     return product(weight, coefficient / temperature)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from refloss.formula import similarity
 from refloss.formula import softmax as row
-from refloss.formula.compiled import compile_formula
-from refloss.formula.elementary import two_sum
+from refloss.formula.compiled import compile_formula, product
+from refloss.formula.elementary import select, two_sum
 from refloss.kernels.anchors import Place, Seen, Softmax
 
 Floats = NDArray[np.float64]
@@ -258,8 +258,30 @@ def combine(weights: Floats, y: Floats) -> Floats:
 _decay_of = compile_formula(similarity.decay)
 _joined_top = compile_formula(similarity.joined_top)
 _joined_tail = compile_formula(similarity.joined_tail)
+_negative = compile_formula(similarity.negative)
 _coefficient = compile_formula(similarity.coefficient)
 _weighted = compile_formula(similarity.weighted)
+
+
+@_kernel
+def _top_of(x: Floats) -> tuple[float, int]:
+    """The largest number and where it comes first; NaN if there is one, and nowhere at -inf."""
+    best = np.full(LANES, -np.inf)
+    poison = np.zeros(LANES)
+    whole = x.size // LANES * LANES
+    for i in range(0, whole, LANES):
+        for j in range(LANES):
+            best[j] = select(x[i + j] > best[j], x[i + j], best[j])
+            poison[j] = select(x[i + j] == x[i + j], poison[j], x[i + j])
+    for i in range(whole, x.size):
+        best[0] = select(x[i] > best[0], x[i], best[0])
+        poison[0] = select(x[i] == x[i], poison[0], x[i])
+    top = best.max() + poison.sum()
+    if top > -np.inf:
+        for i in range(x.size):
+            if x[i] == top:
+                return top, i
+    return top, -1
 
 
 @_kernel
@@ -277,26 +299,24 @@ def _absorb(
     count: Floats,
 ) -> None:
     columns = s.shape[1]
+    others = np.empty(columns)
     decays = np.empty(columns)
     for i in range(s.shape[0]):
         own = self_at + i
-        at, best, poison = -1, -np.inf, 0.0
-        for j in range(columns):
-            if j != own:
-                x = s[i, j]
-                poison = np.nan if np.isnan(x) else poison
-                if x > best:
-                    at, best = j, x
-                if row_labels[i] == column_labels[j]:
-                    positives[i, 0] += x
-                    count[i, 0] += 1.0
-        best += poison
-        for j in range(columns):
-            decays[j] = _decay_of(s[i, j], best, temperature)
+        others[:] = s[i]
         if 0 <= own < columns:
-            decays[own] = 0.0
+            others[own] = -np.inf
+        best, at = _top_of(others)
+        for j in range(columns):
+            decays[j] = _decay_of(others[j], best, temperature)
         if at >= 0:
             decays[at] = 0.0
+        elif not np.isnan(best):
+            decays[:] = 0.0
+        for j in range(columns):
+            if row_labels[i] == column_labels[j] and j != own:
+                positives[i, 0] += s[i, j]
+                count[i, 0] += 1.0
         high, low = _sum_pair(decays)
         if best > top[i, 0]:
             top_at[i, 0] = first + at
@@ -330,18 +350,30 @@ def _pulls(
     weight: Floats,
     out: Floats,
 ) -> None:
-    for i in range(s.shape[0]):
-        for j in range(s.shape[1]):
+    rows, columns = s.shape
+    factor = np.empty(top.size)
+    for k in range(top.size):
+        factor[k] = _negative(tail[k], weight[k], temperature)
+    for i in range(rows):
+        for j in range(columns):  # as if all were negatives below the top
+            if by_column:
+                out[i, j] = product(factor[j], _decay_of(s[i, j], top[j], temperature))
+            else:
+                out[i, j] = product(factor[i], _decay_of(s[i, j], top[i], temperature))
+        for j in range(columns):
             k, at = (j, first + i) if by_column else (i, first + j)
-            c = _coefficient(
-                _decay_of(s[i, j], top[k, 0], temperature),
-                1.0 if top_at[k, 0] == at else 0.0,
-                1.0 if row_labels[i] == column_labels[j] else 0.0,
-                tail[k, 0],
-                mass[k, 0],
-            )
-            pull = _weighted(c, weight[k, 0], temperature)
-            out[i, j] = 0.0 if j == self_at + i else pull
+            positive = row_labels[i] == column_labels[j]
+            if positive or top_at[k] == at:
+                c = _coefficient(
+                    _decay_of(s[i, j], top[k], temperature),
+                    1.0 if top_at[k] == at else 0.0,
+                    1.0 if positive else 0.0,
+                    tail[k],
+                    mass[k],
+                )
+                out[i, j] = _weighted(c, weight[k], temperature)
+        if 0 <= self_at + i < columns:
+            out[i, self_at + i] = 0.0
 
 
 def pulls(
@@ -357,5 +389,6 @@ def pulls(
     """(R, C): the derivatives of the loss by the similarities; anchors may be the columns."""
     out = np.empty(s.shape)
     where = (place.self_at, place.first)
-    _pulls(_frozen(s), row_labels, column_labels, *where, temperature, by_column, *softmax, out)
+    known = [part[:, 0].copy() for part in softmax]
+    _pulls(_frozen(s), row_labels, column_labels, *where, temperature, by_column, *known, out)
     return out

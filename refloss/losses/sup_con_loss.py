@@ -19,7 +19,7 @@ def sup_con_loss(
     *,
     backend: str | None = None,
 ) -> SimilarityPlan:
-    """Supervised contrastive loss, the mean of -log(e^(s_ip / T) / sum_(k != i) e^(s_ik / T)) over P.
+    """Supervised contrastive loss: -log(e^(s_ip / T) / sum_(k != i) e^(s_ik / T)), mean over P.
 
     Parameters
     ----------
