@@ -73,7 +73,7 @@ def show_derivative(function: Way, variable: Any, derivative: Way, facts: Facts)
         if leaf.facts.on_boundary:
             continue
         value, slope = leaf.outcome
-        if not leaf.facts.vanishes(value.diff(variable) - slope):
+        if not leaf.facts.strictly().vanishes(value.diff(variable) - slope):
             raise RefutedError(
                 f"where {leaf.facts}: the derivative of {value} by {variable} is not {slope}"
             )

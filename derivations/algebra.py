@@ -3,7 +3,8 @@
 An *atom* stands for something that the algebra does not look into: a variable, e^m of a monomial
 m, the logarithm of an irreducible polynomial, a sum over an index. e^u of a sum is a product of
 atoms; the logarithm of a product a sum of them; a power x^g is e^(g log x). What is left is
-a rational function, and it is zero exactly if its numerator, multiplied out, has no term.
+a rational function, and it is zero exactly if its numerator, multiplied out, has no term once the
+powers of every root n are reduced by what its q-th power is (|x| is a root: its square is x^2).
 
 This is sound: an atom hides what is special about it, so a difference may fail to vanish though
 it is zero, but never the other way round. Logarithms and powers are split into factors only where
@@ -18,12 +19,13 @@ from operator import mul
 from typing import Any
 
 import sympy
-from sympy import Dummy, Expr, Integer, KroneckerDelta, Rational, Sum, Symbol, exp, log
+from sympy import Abs, Dummy, Expr, Integer, KroneckerDelta, Rational, Sum, Symbol, exp, log
 from sympy.polys.domains import QQ
 from sympy.polys.fields import sfield
 from sympy.polys.rings import ring
 
 Sign = Callable[[Any], int | None]
+Roots = dict[Symbol, tuple[int, Expr]]  # the degree of each root, and what its power is
 
 _INDEX = Symbol("n", integer=True)
 _ONE = Integer(1)
@@ -36,6 +38,7 @@ class Algebra:
     ----------
     positive, nonnegative : variables, or bases of indexed variables, of which this is known
     distinct : pairs of indices known to differ
+    nonzero : whether every absolute value is known to be of a number other than zero
     """
 
     def __init__(
@@ -43,12 +46,16 @@ class Algebra:
         positive: frozenset[Any] = frozenset(),
         nonnegative: frozenset[Any] = frozenset(),
         distinct: frozenset[frozenset[Any]] = frozenset(),
+        *,
+        nonzero: bool = False,
     ) -> None:
         self.known_positive = positive
         self.known_nonnegative = nonnegative
         self.distinct = distinct
+        self.nonzero = nonzero
         self.atoms: dict[Expr, Symbol] = {}
         self.meaning: dict[Symbol, Expr] = {}
+        self.roots: Roots = {}
         self.positive: set[Symbol] = set()
         self.nonnegative: set[Symbol] = set()
 
@@ -63,15 +70,29 @@ class Algebra:
                 self.positive.add(symbol)
             if base in self.known_nonnegative or isinstance(meaning, KroneckerDelta):
                 self.nonnegative.add(symbol)
+            if isinstance(meaning, Abs):
+                (self.positive if self.nonzero else self.nonnegative).add(symbol)
             if isinstance(meaning, Sum) and self._positive_sum(meaning):
                 self.positive.add(symbol)
         return self.atoms[meaning]
 
     def _positive_sum(self, total: Sum) -> bool:
-        return all(
-            isinstance(factor, exp) or getattr(factor, "base", None) in self.known_positive
-            for factor in sympy.Mul.make_args(total.function)
-        )
+        return all(map(self._positive_factor, sympy.Mul.make_args(total.function)))
+
+    def _positive_factor(self, factor: Expr) -> bool:
+        if isinstance(factor, exp) or factor in self.known_positive:
+            return True
+        if factor.is_Indexed:
+            return factor.base in self.known_positive
+        if factor.is_Pow:
+            return self._positive_factor(factor.base)
+        return self.nonzero and isinstance(factor, Abs)
+
+    def root(self, meaning: Expr, degree: int, power: Expr) -> Symbol:
+        """The atom of an expression whose power of that degree is known."""
+        symbol = self.atom(meaning)
+        self.roots[symbol] = (degree, power)
+        return symbol
 
     def plain(self, expression: Expr) -> Expr:
         """The expression with every atom replaced by what it stands for."""
@@ -96,17 +117,55 @@ def factored(polynomial: Any) -> tuple[Any, list[tuple[Any, int]]]:
     return content, list(factors)
 
 
-def is_zero(expression: Expr) -> bool:
+def is_zero(expression: Expr, roots: Roots | None = None) -> bool:
     """Whether a rational expression of atoms is identically zero.
 
     Its numerator over a common denominator is multiplied out; nothing is cancelled on the way.
     """
-    symbols = sorted(expression.free_symbols, key=lambda s: (s.name, s.sort_key()))
+    powers = {} if roots is None else _that_occur(roots, expression)
+    known = expression.free_symbols.union(*(power.free_symbols for _, power in powers.values()))
+    symbols = sorted(known, key=lambda s: (s.name, s.sort_key()))
     if not symbols:
         return bool(expression == 0)
     numbers = ring([Dummy() for _ in symbols], QQ)[0]
     generators = dict(zip(symbols, numbers.gens, strict=True))
-    return not _over_common_denominator(expression, numbers, generators)[0]
+    above, _ = _over_common_denominator(expression, numbers, generators)
+    for symbol, (degree, power) in reversed(powers.items()):
+        if not above:
+            break
+        over, under = _over_common_denominator(power, numbers, generators)
+        below = _product(under, numbers)
+        above = _reduced(above, symbols.index(symbol), degree, over, below)
+    return not above
+
+
+def _that_occur(roots: Roots, expression: Expr) -> Roots:
+    """The roots in an expression and in each other's powers, inner ones first."""
+    found: Roots = {}
+    occurring = set(expression.free_symbols)
+    for symbol, (degree, power) in reversed(roots.items()):  # made later than what is inside
+        if symbol in occurring:
+            found[symbol] = (degree, power)
+            occurring |= power.free_symbols
+    return dict(reversed(found.items()))
+
+
+def _reduced(polynomial: Any, place: int, degree: int, over: Any, below: Any) -> Any:
+    """A polynomial, times a power of `below`, with a root's power ``degree`` put in."""
+    parts: dict[int, dict[Any, Any]] = {}
+    for exponents, coefficient in polynomial.terms():
+        count, left = divmod(exponents[place], degree)
+        key = (*exponents[:place], left, *exponents[place + 1 :])
+        parts.setdefault(count, {})[key] = coefficient
+    most = max(parts)
+    numbers = polynomial.ring
+    return sum(
+        (
+            numbers.from_dict(terms) * over**count * below ** (most - count)
+            for count, terms in parts.items()
+        ),
+        numbers.zero,
+    )
 
 
 def _over_common_denominator(
@@ -200,6 +259,10 @@ class Normal:
             return self._delta(e)
         if isinstance(e, Sum):
             return self._sum(e)
+        if isinstance(e, Abs):
+            return self._absolute(self(e.args[0]))
+        if isinstance(e, sympy.sign) and self.algebra.nonzero:
+            return self(e.args[0]) / self(Abs(e.args[0]))
         raise TypeError(f"{type(e).__name__} has no normal form: {e}")
 
     def _exp(self, u: Expr) -> Expr:
@@ -209,9 +272,32 @@ class Normal:
             if isinstance(meaning, log) and coefficient.is_Integer:
                 result *= meaning.args[0] ** coefficient
             else:
-                base = self.algebra.atom(exp(monomial / coefficient.q, evaluate=False))
-                result *= base**coefficient.p
+                result *= self._root_of_exp(monomial, coefficient.q) ** coefficient.p
         return result
+
+    def _root_of_exp(self, monomial: Expr, degree: int) -> Symbol:
+        """e^(monomial / degree)."""
+        root = exp(monomial / degree, evaluate=False)
+        if degree == 1 or root in self.algebra.atoms:
+            return self.algebra.atom(root)
+        meaning = self.algebra.meaning.get(monomial)
+        power = meaning.args[0] if isinstance(meaning, log) else self._root_of_exp(monomial, 1)
+        return self.algebra.root(root, degree, power)
+
+    def _absolute(self, u: Expr) -> Expr:
+        result: Expr = _ONE
+        for polynomial, direction in zip(fraction(u), (1, -1), strict=True):
+            content, factors = factored(polynomial)
+            result *= abs(Rational(str(content))) ** direction
+            for factor, power in factors:
+                result *= self._absolute_factor(factor) ** (direction * power)
+        return result
+
+    def _absolute_factor(self, factor: Any) -> Expr:
+        sign, expression = self.sign(factor), factor.as_expr()
+        if sign is not None:
+            return sign * expression
+        return self.algebra.root(Abs(expression), 2, expression**2)
 
     def _log(self, u: Expr) -> Expr:
         result: Expr = Integer(0)
@@ -228,6 +314,9 @@ class Normal:
             for factor, power in factors:
                 count = direction * power
                 sign = self.sign(factor)
+                if sign is None and power % 2 == 0 and self.algebra.nonzero:
+                    result += count * self._log_of_factor(self._absolute_factor(factor))
+                    continue
                 if sign is None:
                     unknown *= factor.as_expr() ** count
                     continue

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy
-from sympy import Abs, Expr, Max, Min, Piecewise, S
+from sympy import Abs, Expr, Max, Min, Piecewise, Rel, S
 
 from derivations.facts import NONNEGATIVE, POSITIVE, ZERO, Facts, UndecidedError
 from refloss.formula.exponential import excess_series
@@ -112,13 +112,16 @@ class Path:
         """The expression without absolute values, maxima and pieces.
 
         Where pieces have explicit conditions, every piece is walked whose closure can be reached:
-        at a kink the textbook says several things.
+        at a kink the textbook says several things. Absolute values of numbers that are known not to
+        be zero stay, as atoms.
         """
         if not expression.has(Abs, Max, Min, Piecewise, sympy.sign):
             return expression
         if isinstance(expression, Piecewise):
             return self._piece(expression)
         e = expression.func(*(self.resolve(a) for a in expression.args))
+        if isinstance(e, Abs | sympy.sign) and self.facts.algebra.nonzero:
+            return e
         if isinstance(e, Abs):
             inside = e.args[0]
             return inside if self.holds(Condition(inside, ">=")) else -inside
@@ -137,6 +140,8 @@ class Path:
         return S((0, 1, -1)[turn])
 
     def _piece(self, piecewise: Piecewise) -> Expr:
+        if self.facts.algebra.nonzero and (sign := _as_sign(piecewise)) is not None:
+            return self.resolve(sign)
         options: list[list[Claim]] = []
         values: list[Expr | None] = []
         before: list[Any] = []
@@ -160,7 +165,8 @@ class Path:
         """A condition as alternatives, each a list of claims."""
         if condition == S.false:
             return []
-        flat = sympy.to_dnf(condition.replace(Abs, self._absolute), simplify=False)
+        bare = condition.replace(lambda e: isinstance(e, Rel), self._bare)
+        flat = sympy.to_dnf(bare, simplify=False)
         found: list[list[Claim]] = []
         for alternative in sympy.Or.make_args(flat):
             claims: list[list[Claim]] = [[]]
@@ -169,8 +175,21 @@ class Path:
             found += claims
         return found
 
-    def _absolute(self, inside: Expr) -> Expr:
-        return self.resolve(Abs(inside))
+    def _bare(self, relation: Any) -> Any:
+        return relation.func(*(self.resolve(side) for side in relation.args))
+
+
+def _as_sign(piecewise: Piecewise) -> Expr | None:
+    """a sign(x), if that is what a above x = 0 and -a below is."""
+    if len(piecewise.args) != 2:
+        return None
+    (above, positive), (below, negative) = piecewise.args
+    if not (isinstance(positive, sympy.Gt) and isinstance(negative, sympy.Lt)):
+        return None
+    inside = positive.lhs - positive.rhs
+    if above + below != 0 or inside != negative.lhs - negative.rhs:
+        return None
+    return above * sympy.sign(inside)
 
 
 def _closure(condition: Any) -> Any:

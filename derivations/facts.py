@@ -148,18 +148,18 @@ class Facts:
     def vanishes(self, expression: Expr) -> bool:
         """Whether the expression is zero, also by the equations that the facts imply."""
         difference = self.normal(expression)
-        if is_zero(difference):
+        if is_zero(difference, self.algebra.roots):
             return True
         plain = self.algebra.plain(difference)
         for symbol, root in self.equations():
             plain = plain.subs(symbol, root)
-            if is_zero(self.normal(plain)):
+            if is_zero(self.normal(plain), self.algebra.roots):
                 return True
         return False
 
-    def equations(self) -> Iterator[tuple[Symbol, Expr]]:
-        """Variables that the facts determine, and by what."""
-        known: dict[Symbol, Expr] = {}
+    def equations(self) -> Iterator[tuple[Expr, Expr]]:
+        """Variables and sums that the facts determine, and by what."""
+        known: dict[Expr, Expr] = {}
         for fact in self.facts:
             if fact.kind == POSITIVE:
                 continue
@@ -168,8 +168,10 @@ class Facts:
             equation = self.algebra.plain(fact.expression)
             for symbol, root in known.items():
                 equation = equation.subs(symbol, root)
-            for symbol in sorted(equation.free_symbols, key=str):
-                slope = equation.diff(symbol)
+            unknowns = sorted(equation.atoms(sympy.Sum) | equation.free_symbols, key=str)
+            for symbol in unknowns:
+                place = sympy.Dummy()
+                slope = equation.xreplace({symbol: place}).diff(place)
                 if slope.is_Rational and slope != 0:
                     root = sympy.expand(symbol - equation / slope)
                     known[symbol] = root

@@ -12,7 +12,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from derivations import bounds, element_proofs, end_proofs, identities, row_proofs, weight_proofs
+from derivations import (
+    bounds,
+    chain_proofs,
+    element_proofs,
+    end_proofs,
+    identities,
+    row_proofs,
+    weight_proofs,
+)
 from derivations.composition import Composition
 from derivations.derivation import LOSSES, load
 from derivations.obligations import FAILED, Obligation, Outcome, settle
@@ -22,16 +30,19 @@ from derivations.working import WORKING
 
 def obligations(losses: Sequence[str]) -> Iterator[Obligation]:
     """What there is to show of some losses, and of what they share."""
-    rows = False
+    rows = vectors = False
     for loss in losses:
         derivation = load(loss)
         for variant, statement in {"": derivation.statement, **derivation.variants}.items():
             if isinstance(statement, Composition):
+                vectors = True
                 continue
             rows |= statement.index is not None
             yield from of_statement(loss, variant, statement)
     if rows:
         yield from row_proofs.pieces()
+    if vectors:
+        yield from chain_proofs.obligations()
     yield from identities.obligations(losses)
     yield from bounds.obligations()
 
