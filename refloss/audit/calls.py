@@ -13,7 +13,10 @@ from typing import Any
 
 from refloss.audit.cases import Case
 
-__all__ = ["Call", "UnsupportedError", "call", "keywords", "refuse", "scalar"]
+__all__ = ["STACKED", "Call", "UnsupportedError", "call", "keywords", "refuse", "scalar"]
+
+# Losses that return several arrays of one shape: the oracle's value is those stacked.
+STACKED = frozenset({"mine_triplets"})
 
 
 class UnsupportedError(Exception):

@@ -11,7 +11,7 @@ default reduction. A sum has to be announced, since it looks like a mean.
 It may return the value, or a tuple: value and gradient, or value, gradient and Hessian diagonal.
 The gradient is that of the first argument; a dict gives those of several by name. Without a
 tuple, torch and JAX functions are differentiated by autograd, unless what they return does not
-require a gradient.
+require a gradient. Miners return their three arrays of indices, or one of three rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy as np
 
 from refloss.accuracy import FORMATS
 from refloss.audit.arrays import arrays_of, code
-from refloss.audit.calls import Call, UnsupportedError, scalar
+from refloss.audit.calls import STACKED, Call, UnsupportedError, scalar
 from refloss.audit.cases import Case, cases
 from refloss.audit.signatures import defaults, required
 from refloss.audit.targets import Target, TargetError
@@ -173,7 +173,11 @@ class _Adapter:
                     written.append(f"{name}={scalar(value)}")
             elif value != default:
                 raise UnsupportedError(f"it takes no {name}")
-        return f"{self.bound}({', '.join(written)})"
+        written_call = f"{self.bound}({', '.join(written)})"
+        if self.loss in STACKED:
+            stack = {"torch": "torch.stack", "jax": "jnp.stack"}.get(self.kind, "np.stack")
+            return f"{stack}(tuple({written_call}))"
+        return written_call
 
     def takes(self, name: str) -> bool:
         return self.accepted is None or name in self.accepted

@@ -68,10 +68,15 @@ def twin(made: Mistake) -> Callable[..., Any]:
             return loss(**given)
         if "reduction" in inspect.signature(loss).parameters:
             given.setdefault("reduction", "none")
-        value, gradient = loss.value_and_grad(**given)
-        parts = (value, gradient, loss.hessian_diag(**given))
         returned = made.function(*args, **kwargs)
-        return parts[: len(returned)] if isinstance(returned, tuple) else value
+        if not isinstance(returned, tuple):
+            return loss(**given)
+        value, gradient = loss.value_and_grad(**given)
+        return (
+            (value, gradient, loss.hessian_diag(**given))
+            if len(returned) > 2
+            else (value, gradient)
+        )
 
     return right
 

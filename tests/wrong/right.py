@@ -82,9 +82,40 @@ def cross_entropy(input: Any, target: Any) -> Any:
     return _as(input, value)
 
 
+def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0) -> Any:
+    x1, x2, t = (array.astype(np.float64) for array in (input1, input2, target))
+    v = np.where(t > 0, x2 - x1, x1 - x2) + margin + 0 * t
+    return _as(input1, np.where(v <= 0, 0, v), -t * _step(v))
+
+
+def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0) -> Any:
+    x, t = input.astype(np.float64), target.astype(np.float64)
+    nan = np.where(np.isnan(x) | np.isnan(t), np.nan, 0)
+    v = margin - x
+    value, slope = np.where(t > 0, x, np.where(v <= 0, 0, v)), np.where(t > 0, 1, -_step(v))
+    return _as(input, value + nan, slope + nan)
+
+
+def contrastive_loss_from_distance(distance: Any, target: Any, margin: float = 1.0) -> Any:
+    d, y = distance.astype(np.float64), target.astype(np.float64)
+    near = np.where(d >= margin, 0, margin - d)
+    value = _share(_share(y, d), d) + _share(_share(1 - y, near), near)
+    return _as(distance, value, _share(2 * y, d) - _share(2 * (1 - y), near))
+
+
+def _step(v: Any) -> Any:
+    """The slope of the hinge, 0 at the tie."""
+    return np.where(v <= 0, 0, np.where(np.isnan(v), v, 1))
+
+
 def _times(mass: Any, x: Any) -> Any:
     """0 where there is no mass, whatever x."""
     return np.where(mass == 0, 0, mass * x)
+
+
+def _share(mass: Any, x: Any) -> Any:
+    """0 where there is no mass, whatever number x is."""
+    return np.where((mass == 0) & ~np.isnan(x), 0, mass * x)
 
 
 def _as(input: Any, *parts: Any) -> Any:
@@ -97,10 +128,13 @@ RIGHT = {
     function.__name__: function
     for function in (
         binary_cross_entropy_with_logits,
+        contrastive_loss_from_distance,
         cross_entropy,
         gaussian_kl,
+        hinge_embedding_loss,
         huber_loss,
         l1_loss,
+        margin_ranking_loss,
         mse_loss,
         nll_loss,
     )

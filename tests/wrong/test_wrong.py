@@ -11,10 +11,20 @@ from refloss.accuracy import FORMATS, Grade
 from refloss.audit import Report, audit
 
 # Importing a file enrols its mistakes.
-from . import binary, cross_entropy, divergence, focal, labels, probabilities, regression, right
+from . import (
+    binary,
+    cross_entropy,
+    divergence,
+    focal,
+    hinges,
+    labels,
+    probabilities,
+    regression,
+    right,
+)
 from .mistake import MISTAKES, Mistake, twin
 
-FILES = (binary, cross_entropy, divergence, focal, labels, probabilities, regression)
+FILES = (binary, cross_entropy, divergence, focal, hinges, labels, probabilities, regression)
 
 
 def judged(function: Callable[..., Any], made: Mistake) -> Report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refloss.audit.calls import Call, call
+from refloss.audit.calls import STACKED, Call, call
 from refloss.audit.cases import Case
 from refloss.audit.signatures import required
 
@@ -23,8 +23,8 @@ def any_loss(case: Case) -> Call:
         return call(f"{name}.{method}", case, *first, wrt=argument)
 
     value = call(name, case, *first)
-    if case.loss == "mine_triplets":
-        value = f"np.stack({value})"  # three arrays of indices
+    if case.loss in STACKED:
+        value = f"np.stack({value})"
     return Call(
         value,
         gradient={argument: method("grad", argument) for argument in case.asked("gradient")},
