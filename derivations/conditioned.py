@@ -118,22 +118,24 @@ def total(terms: Iterable[Conditioned]) -> Conditioned:
         return parts[0] if parts else NOUGHT
     size = None if _of_one_sign(parts) else sum((part.condition for part in parts), ZERO)
     if not all(part.point for part in parts):
-        low = sum((part.low for part in parts), ZERO)
-        return _interval(low, sum((part.high for part in parts), ZERO), size)
+        exact = total(part for part in parts if part.point).low
+        wide = [part for part in parts if not part.point]
+        low = sum((part.low for part in wide), exact)
+        return _interval(low, sum((part.high for part in wide), exact), size)
     if len(parts) == 2 and parts[0].root is None and parts[1].root is None:
         return number(parts[0].low + parts[1].low, size)
     roots = [part.root for part in parts if part.root is not None]
-    exact = sum((part.low for part in parts if isinstance(part.low, fmpq)), ZERO)
+    rational = sum((part.low for part in parts if isinstance(part.low, fmpq)), ZERO)
     balls = [part.low for part in parts if part.root is None and isinstance(part.low, arb)]
     if not roots:
-        return number(sum(balls, exact), size)
+        return number(sum(balls, rational), size)
     merged, more = _merged(roots)
-    exact += more
+    rational += more
     if balls or not merged:
-        return number(sum((*balls, *map(_of_root, merged)), exact), size)
-    root = merged[0] if exact == 0 and len(merged) == 1 else None
+        return number(sum((*balls, *map(_of_root, merged)), rational), size)
+    root = merged[0] if rational == 0 and len(merged) == 1 else None
     if root is None:
-        root = (ONE, RootSum(frozenset(merged), exact), ONE)
+        root = (ONE, RootSum(frozenset(merged), rational), ONE)
     return number(_of_root(root), size, root)
 
 
@@ -197,9 +199,10 @@ def product(factors: Iterable[Conditioned]) -> Conditioned:
     if zeros:
         return _nothing(zeros[0], [part for part in parts if part is not zeros[0]])
     if not all(part.point for part in parts):
-        found = parts[0]
-        for part in parts[1:]:
-            found = _stretched(found, part)
+        found = product(part for part in parts if part.point)
+        for part in parts:
+            if not part.point:
+                found = _stretched(found, part)
         return found
     value = math.prod((p.low for p in parts if isinstance(p.low, fmpq)), start=ONE)
     root = None

@@ -34,6 +34,7 @@ LOSSES = (
     "hinge_embedding_loss",
     "contrastive_loss_from_distance",
     "triplet_margin_loss",
+    "contrastive_loss",
 )
 
 

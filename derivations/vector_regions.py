@@ -206,4 +206,108 @@ def _shapes_of_triplets() -> Iterator[Case]:
         yield Case("large", many, options, at=sampled(64 * 32))
 
 
-__all__ = ["FLOAT64", "REGIONS", "selected", "triplet", "triplets"]
+# Pairs -----------------------------------------------------------------------------------------
+
+
+def paired(
+    region: str,
+    rows: Sequence[tuple[Vector, Vector, float]],
+    flags: tuple[str, ...] = (),
+    **options: Option,
+) -> Case:
+    inputs = {
+        "x1": array([row[0] for row in rows]),
+        "x2": array([row[1] for row in rows]),
+        "target": array([row[2] for row in rows]),
+    }
+    return Case(region, inputs, {"reduction": "none", **options}, flags)
+
+
+def against(
+    pairs: Sequence[tuple[Vector, Vector]], targets: Sequence[float]
+) -> list[tuple[Vector, Vector, float]]:
+    """Every pair with every target."""
+    return [(x, y, t) for x, y in pairs for t in targets]
+
+
+def contrasts() -> Iterator[Case]:
+    kinds: tuple[Option, ...] = (2.0, 1.0, 3.0, 1.5, "inf", 2.5, 1.1, 7.0)
+    for number, p in enumerate(kinds):
+        for form in FORMATS:
+            components = 1 + (number + form.precision) % 4
+            x = vectors(("contrast", number), 6, components, form)
+            pairs = list(zip(x[:3], x[3:], strict=True))
+            for margin in (1.0, 4.0):
+                yield paired("bulk", against(pairs, (1.0, 0.0)), p=p, margin=margin)
+        yield paired("bulk", against(pairs, (0.25, 0.875)), p=p, margin=4.0)
+    yield paired("bulk", against(pairs, (1.0, 0.0)))
+    x, y, zero = [0.5, -1.25, 2.0], [1.5, -1.0, 0.25], [0.0] * 3
+    for p in kinds:
+        for margin in (0.75, 3.0):
+            chosen: Options = {"p": p, "margin": margin}
+            yield paired("duplicates", against([(x, x)], (1.0, 0.0, 0.5)), **chosen)
+            pairs = [(x, zero), (zero, y), (zero, zero)]
+            yield paired("zero-vectors", against(pairs, (1.0, 0.0)), **chosen)
+            pairs = [(x, times(x, 2.0)), (times(y, 0.25), y)]
+            yield paired("collinear", against(pairs, (1.0, 0.0)), **chosen)
+            pairs = [(x, times(x, -1.0)), (times(y, -0.25), y)]
+            yield paired("antipodal", against(pairs, (1.0, 0.0)), **chosen)
+    origin = [0.0, 0.0]
+    at: tuple[tuple[Option, Vector, float], ...] = (
+        (2.0, [3.0, 4.0], 5.0), (2.0, [-0.75, 1.0], 1.25), (1.0, [1.0, -2.0], 3.0),
+        ("inf", [1.0, -2.0], 2.0), ("inf", [2.0, -2.0], 2.5), (3.0, [0.0, 2.0], 2.0),
+        (1.5, [0.0, 2.0], 2.0), (2.0, [1.0, 1.0], 2.0), (2.0, [0.0, 1.0], 1.0),
+        (2.0, [0.0, 0.0], 0.0),
+    )  # fmt: skip
+    for p, x, margin in at:
+        yield paired("hinge", against([(x, origin)], (1.0, 0.0, 0.25)), p=p, margin=margin)
+    for form in FORMATS:
+        yield from _contrasts_of(form)
+    yield from _shapes_of_pairs(({"margin": 2.0}, {"p": 1.0}, {"p": "inf"}), (1.0, 0.0, 0.5))
+
+
+def _contrasts_of(form: Format) -> Iterator[Case]:
+    x = vectors("near", 2, 3, form)
+    near = [nudged(x[0], form), nudged(x[0], form, 1, -1), nudged(x[0], form, 2, 2)]
+    kinds: tuple[Option, ...] = (2.0, 1.0, 3.0, 2.5, "inf")
+    wide = scales(form)
+    for p in kinds:
+        yield paired("near-duplicates", against([(x[0], n) for n in near], (1.0, 0.0)), p=p)
+        pairs = [(wide[0], times(wide[0], -0.5)), (wide[1], wide[2]), (wide[3], wide[4])]
+        pairs += [(wide[4], times(wide[4], -1.0)), (wide[5], wide[6])]
+        yield paired("norms", against(pairs, (1.0, 0.0)), p=p)
+    for rows, components in itertools.product((1, 2), (1, 2)):
+        y = vectors(("few", rows), 2 * rows, components, form)
+        for p in (2.0, 1.5):
+            targets = (1.0, 0.0)[:rows]
+            chosen = list(zip(y[:rows], y[rows:], targets, strict=True))
+            yield paired("few", chosen, p=p, reduction="mean")
+
+
+def _shapes_of_pairs(kinds: Sequence[Options], targets: Sequence[float]) -> Iterator[Case]:
+    rows = [([0.5, 1.0], [1.5, 0.25]), ([-1.0, 0.25], [2.0, 0.5]), ([1.0, 2.0], [0.5, -0.5])]
+    for options, reduction, side in itertools.product(kinds, REDUCTIONS, (0, 1)):
+        broken = [[list(v) for v in pair] for pair in rows]
+        broken[0][side][1] = NAN
+        for target in targets[:2]:
+            chosen = [(a, b, target) for a, b in broken]
+            yield paired("nan", chosen, **{**options, "reduction": reduction})
+    for shape, reduction in itertools.product(((3,), (4, 3), (2, 3, 2)), REDUCTIONS):
+        drawn = {
+            n: array(normals(seeded("pairs", n, shape), math.prod(shape), FORMATS[0]), shape)
+            for n in ("x1", "x2")
+        }
+        cycle = itertools.cycle(targets)
+        drawn["target"] = array([next(cycle) for _ in range(math.prod(shape[:-1]))], shape[:-1])
+        for options in kinds:
+            yield Case("reductions", drawn, {**options, "reduction": reduction})
+    for reduction in REDUCTIONS:
+        nothing = {"x1": array([], (0, 3)), "x2": array([], (0, 3)), "target": array([], (0,))}
+        yield Case("empty", nothing, {"reduction": reduction})
+    many = {"x1": eighths((64, 32), 41), "x2": eighths((64, 32), 42)}
+    many["target"] = array([targets[n % 2] for n in range(64)])
+    for reduction in ("mean", "sum"):
+        yield Case("large", many, {"reduction": reduction}, at=sampled(64 * 32))
+
+
+__all__ = ["FLOAT64", "REGIONS", "contrasts", "selected", "triplet", "triplets"]
