@@ -35,6 +35,9 @@ LOSSES = (
     "contrastive_loss_from_distance",
     "triplet_margin_loss",
     "contrastive_loss",
+    "cosine_embedding_loss",
+    "batch_triplet_loss",
+    "mine_triplets",
 )
 
 

@@ -284,6 +284,64 @@ def _contrasts_of(form: Format) -> Iterator[Case]:
             yield paired("few", chosen, p=p, reduction="mean")
 
 
+def cosines() -> Iterator[Case]:
+    both = (1.0, -1.0)
+    margins = (0.0, 0.5, -0.25, 1.0, -1.0)
+    for form, components in itertools.product(FORMATS, (1, 2, 3, 4)):
+        x = vectors(("cosine", components), 8, components, form)
+        pairs = list(zip(x[:4], x[4:], strict=True))
+        for margin in margins[:3]:
+            yield paired("bulk", against(pairs, both), margin=margin)
+    x, y, zero = [0.5, -1.25, 2.0], [1.5, -1.0, 0.25], [0.0] * 3
+    yield paired("bulk", against([(x, y)], both))
+    for margin in margins:
+        yield paired("duplicates", against([(x, x), (y, y)], both), margin=margin)
+        pairs = [(x, zero), (zero, y), (zero, zero)]
+        rows = against(pairs, both)
+        yield paired("zero-vectors", rows, ("zero-vector",), margin=margin)
+        pairs = [(x, times(x, 2.0)), (times(y, 0.25), y), (x, times(x, 3.0))]
+        yield paired("collinear", against(pairs, both), margin=margin)
+        pairs = [(x, times(x, -1.0)), (times(y, -0.25), y)]
+        yield paired("antipodal", against(pairs, both), margin=margin)
+    at: tuple[tuple[Vector, Vector, float], ...] = (
+        ([1.0, 1.0, 0.0], [0.0, 1.0, 1.0], 0.5), ([2.0, 0.0, 0.0], [0.0, 0.5, 1.0], 0.0),
+        ([3.0, 4.0, 0.0], [1.0, 0.0, 0.0], 0.6), ([3.0, 4.0, 12.0], [4.0, -3.0, 0.0], 0.0),
+        ([1.0, 2.0, 2.0], [2.0, -4.0, -4.0], -7 / 9), ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0], 1.0),
+        ([1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, -1.0], 0.5),
+        ([1.0, -2.0, 0.5], [-2.0, 4.0, -1.0], -1.0),
+    )  # fmt: skip
+    for x, y, margin in at:
+        yield paired("hinge", against([(x, y)], both), margin=margin)
+    for reduction in ("mean", "sum"):
+        rows = against([at[0][:2]], both)
+        yield paired("hinge", rows, margin=0.5, reduction=reduction)
+    for form in FORMATS:
+        yield from _cosines_of(form)
+    yield from _shapes_of_pairs(({}, {"margin": -0.5}), both)
+
+
+def _cosines_of(form: Format) -> Iterator[Case]:
+    both = (1.0, -1.0)
+    x = vectors("near", 2, 3, form)
+    near = [nudged(x[0], form), nudged(x[0], form, 1, -1), nudged(x[0], form, 2, 2)]
+    far = [times(n, -1.0) for n in near]
+    for margin in (0.0, 0.5):
+        yield paired(
+            "near-duplicates", against([(x[0], n) for n in near], both), margin=margin
+        )  # fmt: skip
+        yield paired("antipodal", against([(x[0], n) for n in far], both), margin=-margin)
+    wide = scales(form)
+    pairs = [(wide[0], times(wide[0], -0.5)), (wide[1], wide[2]), (wide[3], wide[4])]
+    pairs += [(wide[0], wide[3]), (wide[4], times(wide[4], 1.0)), (wide[5], wide[6])]
+    pairs += [(wide[6], wide[2]), (x[0], wide[0]), (wide[4], x[1])]
+    yield paired("norms", against(pairs, both))
+    for rows, components in itertools.product((1, 2), (1, 2)):
+        y = vectors(("few", rows), 2 * rows, components, form)
+        for margin in (0.0, 0.5):
+            chosen = list(zip(y[:rows], y[rows:], both[:rows], strict=True))
+            yield paired("few", chosen, margin=margin, reduction="mean")
+
+
 def _shapes_of_pairs(kinds: Sequence[Options], targets: Sequence[float]) -> Iterator[Case]:
     rows = [([0.5, 1.0], [1.5, 0.25]), ([-1.0, 0.25], [2.0, 0.5]), ([1.0, 2.0], [0.5, -0.5])]
     for options, reduction, side in itertools.product(kinds, REDUCTIONS, (0, 1)):
@@ -310,4 +368,4 @@ def _shapes_of_pairs(kinds: Sequence[Options], targets: Sequence[float]) -> Iter
         yield Case("large", many, {"reduction": reduction}, at=sampled(64 * 32))
 
 
-__all__ = ["FLOAT64", "REGIONS", "contrasts", "selected", "triplet", "triplets"]
+__all__ = ["FLOAT64", "REGIONS", "contrasts", "cosines", "selected", "triplet", "triplets"]
