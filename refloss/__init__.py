@@ -14,6 +14,7 @@ from refloss._version import __version__
 
 if TYPE_CHECKING:
     from refloss.kernels.threads import get_num_threads, set_num_threads
+    from refloss.losses.batch_triplet_loss import batch_triplet_loss
     from refloss.losses.binary_cross_entropy import binary_cross_entropy
     from refloss.losses.binary_cross_entropy_with_logits import binary_cross_entropy_with_logits
     from refloss.losses.class_balanced_weights import class_balanced_weights
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from refloss.losses.kl_div import kl_div
     from refloss.losses.l1_loss import l1_loss
     from refloss.losses.margin_ranking_loss import margin_ranking_loss
+    from refloss.losses.mine_triplets import mine_triplets
     from refloss.losses.mse_loss import mse_loss
     from refloss.losses.nll_loss import nll_loss
     from refloss.losses.nt_xent_loss import nt_xent_loss
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "batch_triplet_loss",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "class_balanced_weights",
@@ -59,6 +62,7 @@ __all__ = [
     "kl_div",
     "l1_loss",
     "margin_ranking_loss",
+    "mine_triplets",
     "mse_loss",
     "nll_loss",
     "nt_xent_loss",

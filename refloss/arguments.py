@@ -201,6 +201,13 @@ def non_negative(name: str, array: Array, expectation: str = "expected weights >
     _refuse_first(name, array, array < 0, expectation)
 
 
+def no_nan(name: str, array: Array) -> None:
+    """Every entry a number."""
+    xp = namespace(array)
+    wide = xp.astype(array, xp.float64)
+    _refuse_first(name, array, xp.isnan(wide), "expected numbers")
+
+
 @np.errstate(invalid="ignore")
 def probabilities(name: str, array: Array) -> None:
     """Every entry in [0, 1]; NaN passes."""

@@ -17,6 +17,7 @@ from refloss import arguments
 from refloss.blocks import ElementBlock, RowBlock
 from refloss.evaluation import Formulas, Plan
 from refloss.similarity import Side, SimilarityPlan
+from refloss.triplets import DISTANCES, MININGS
 from refloss.vectors import PairBlock, norm_of
 
 Array = Any
@@ -289,6 +290,21 @@ def similarities(
         own=own,
         only_paired=only_paired,
     )
+
+
+def batch_of(
+    embeddings: Any, labels: Any, *, mining: Any, margin: Any, distance: Any, backend: str | None
+) -> dict[str, Any]:
+    """The checked arguments of losses and miners of a batch's triplets."""
+    x = arguments.embeddings("embeddings", embeddings)
+    return {
+        "model": x,
+        "labels": arguments.row_labels(labels, x, "embeddings"),
+        "mining": arguments.one_of("mining", mining, MININGS),
+        "margin": arguments.number("margin", margin, low=0, finite=True),
+        "distance": arguments.one_of("distance", distance, DISTANCES),
+        "kernels": kernels_for(x, backend),
+    }
 
 
 def _label_weight(labels: Array, weight: Array | None, kernels: ModuleType) -> float:

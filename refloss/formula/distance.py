@@ -111,3 +111,18 @@ def largest_root(top: Any) -> Any:
 
 def largest_slope(residual: Any, share: Any, total: Any) -> Any:
     return sign(residual) * quotient(largest_term(share), total)
+
+
+# Distances within a batch: their slopes from the residual and the distance itself
+
+
+def straight_slope(residual: Any, distance: Any) -> Any:
+    return quotient(residual, distance)
+
+
+def squared(total: Any, top: Any) -> Any:
+    return total * top * top
+
+
+def squared_slope(residual: Any) -> Any:
+    return 2 * residual

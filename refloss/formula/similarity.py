@@ -65,3 +65,8 @@ def weighted(coefficient: Any, weight: Any, temperature: Any) -> Any:
 def across(pull: Any, unit: Any, along: Any, length: Any) -> Any:
     """A gradient by an embedding, from the gradient by its direction and the part along it."""
     return where(length == 0, 0, quotient(pull - along * unit, length))
+
+
+def unscaled(pull: Any, length: Any) -> Any:
+    """A gradient by an embedding, from one by its direction that has no part along it."""
+    return where(length == 0, 0, quotient(pull, length))

@@ -11,11 +11,13 @@ from typing import Any
 
 from array_api_compat import array_namespace, device
 
-from refloss.formula import similarity
+from refloss.formula import direction, similarity
+from refloss.formula import distance as length
 from refloss.formula import softmax as row
 from refloss.formula.arrays import meaning
 from refloss.formula.reading import read
 from refloss.kernels.anchors import Place, Seen, Softmax
+from refloss.kernels.metric import Metric
 
 Array = Any
 Formula = Callable[..., Any]
@@ -233,3 +235,57 @@ def pulls(
     known["coefficient"] = map_formula(similarity.coefficient, known)
     pull = map_formula(similarity.weighted, known)
     return xp.where(_is_self(xp, s, place), xp.zeros_like(pull), pull)
+
+
+def _component_sum(x: Array) -> Array:
+    """(R, C, D) -> (R, C)."""
+    high, low = _sum_last(x)
+    xp = array_namespace(x)
+    return xp.where(xp.isfinite(high), high + low, high)
+
+
+def distances(x: Array, y: Array, metric: Metric) -> Array:
+    """(R, D), (C, D) -> (R, C), from the differences themselves: near rows lose no digits."""
+    xp = array_namespace(x)
+    residual = x[:, None, :] - y[None, :, :]
+    top = xp.max(xp.abs(residual), axis=-1)
+    share = map_formula(length.share, {"residual": residual, "top": top[..., None]})
+    total = _component_sum(map_formula(metric.term, {"share": share}))
+    return map_formula(metric.root, {"total": total, "top": top})
+
+
+def steered(x: Array, y: Array, weight: Array, far: Array, metric: Metric) -> Array:
+    """(R, D): for each row of x, the weighted sum of the slopes of its distances ``far``."""
+    xp = array_namespace(x)
+    known = {"residual": x[:, None, :] - y[None, :, :], "distance": far[..., None]}
+    slopes = map_formula(metric.slope, known) * weight[..., None]
+    idle = xp.broadcast_to(weight[..., None] == 0, slopes.shape)
+    return xp.sum(xp.where(idle, xp.zeros_like(slopes), slopes), axis=1)
+
+
+def _meeting(u: Array, v: Array) -> dict[str, Array]:
+    known = {"first": u[:, None, :], "second": v[None, :, :]}
+    return {
+        name: _component_sum(map_formula(formula, known))
+        for name, formula in (
+            ("cosine", direction.overlap),
+            ("apart", direction.apart),
+            ("against", direction.against),
+        )
+    }
+
+
+def angles(u: Array, v: Array) -> Array:
+    """Unit vectors (R, D), (C, D) -> (R, C): 1 - cos, without cancellation where it is small."""
+    return map_formula(direction.gap, _meeting(u, v))
+
+
+def turned(u: Array, v: Array, weight: Array) -> Array:
+    """(R, D): for each row of u, the weighted sum of the slopes of its ``angles`` on the sphere."""
+    xp = array_namespace(u)
+    known = {name: part[..., None] for name, part in _meeting(u, v).items()}
+    known |= {"first": u[:, None, :], "second": v[None, :, :]}
+    known["length"] = xp.ones_like(known["cosine"])
+    turns = map_formula(direction.turn, known) * weight[..., None]
+    idle = xp.broadcast_to(weight[..., None] == 0, turns.shape)
+    return -xp.sum(xp.where(idle, xp.zeros_like(turns), turns), axis=1)

@@ -16,11 +16,13 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from refloss.formula import similarity
+from refloss.formula import direction, similarity
+from refloss.formula import distance as length
 from refloss.formula import softmax as row
 from refloss.formula.compiled import compile_formula, product
 from refloss.formula.elementary import select, two_sum
 from refloss.kernels.anchors import Place, Seen, Softmax
+from refloss.kernels.metric import Metric
 
 Floats = NDArray[np.float64]
 Formula = Callable[..., Any]
@@ -391,4 +393,137 @@ def pulls(
     where = (place.self_at, place.first)
     known = [part[:, 0].copy() for part in softmax]
     _pulls(_frozen(s), row_labels, column_labels, *where, temperature, by_column, *known, out)
+    return out
+
+
+# Distances of every row of one array from every row of another -----------------------------------
+
+LOWEST, HIGHEST = 2.0**-900, 2.0**900  # outside of these, a sum of squares is taken again, scaled
+
+
+@cache
+def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
+    term, root = compile_formula(metric.term), compile_formula(metric.root)
+    slope = compile_formula(metric.slope)
+    size = compile_formula(length.share)
+    slope_needs_distance = len(signature(metric.slope).parameters) == 2
+
+    @_kernel
+    def total_of(x: Floats, y: Floats, top: float) -> float:
+        sums = np.zeros(LANES)
+        whole = x.size // LANES * LANES
+        for i in range(0, whole, LANES):
+            for j in range(LANES):
+                sums[j] += term(size(x[i + j] - y[i + j], top))
+        for i in range(whole, x.size):
+            sums[0] += term(size(x[i] - y[i], top))
+        return sums.sum()
+
+    @_kernel
+    def distance(x: Floats, y: Floats) -> float:
+        total = total_of(x, y, 1.0)
+        if LOWEST < total < HIGHEST:
+            return root(total, 1.0)
+        top = 0.0
+        for d in range(x.size):
+            r = abs(x[d] - y[d])
+            top = r if r > top or np.isnan(r) else top
+        return root(total_of(x, y, top), top)
+
+    @_kernel
+    def distances(x: Floats, y: Floats, out: Floats) -> None:
+        for i in range(x.shape[0]):
+            for k in range(y.shape[0]):
+                out[i, k] = distance(x[i], y[k])
+
+    if slope_needs_distance:
+
+        @_kernel
+        def steered(x: Floats, y: Floats, weight: Floats, far: Floats, out: Floats) -> None:
+            for i in range(x.shape[0]):
+                for k in range(y.shape[0]):
+                    if weight[i, k] != 0.0:
+                        for d in range(x.shape[1]):
+                            out[i, d] += weight[i, k] * slope(x[i, d] - y[k, d], far[i, k])
+    else:
+
+        @_kernel
+        def steered(x: Floats, y: Floats, weight: Floats, far: Floats, out: Floats) -> None:
+            for i in range(x.shape[0]):
+                for k in range(y.shape[0]):
+                    if weight[i, k] != 0.0:
+                        for d in range(x.shape[1]):
+                            out[i, d] += weight[i, k] * slope(x[i, d] - y[k, d])
+
+    return distances, steered
+
+
+def distances(x: Floats, y: Floats, metric: Metric) -> Floats:
+    """(R, D), (C, D) -> (R, C), from the differences themselves: near rows lose no digits."""
+    out = np.empty((x.shape[0], y.shape[0]))
+    _length_kernels(metric)[0](_frozen(x), _frozen(y), out)
+    return out
+
+
+def steered(x: Floats, y: Floats, weight: Floats, far: Floats, metric: Metric) -> Floats:
+    """(R, D): for each row of x, the weighted sum of the slopes of its distances ``far``."""
+    out = np.zeros(x.shape)
+    _length_kernels(metric)[1](_frozen(x), _frozen(y), _frozen(weight), _frozen(far), out)
+    return out
+
+
+_overlap = compile_formula(direction.overlap)
+_apart = compile_formula(direction.apart)
+_against = compile_formula(direction.against)
+_angle = compile_formula(direction.gap)
+_turn = compile_formula(direction.turn)
+
+
+@_kernel
+def _meeting(u: Floats, v: Floats) -> tuple[float, float, float]:
+    """u . v, 1 - u . v and 1 + u . v; the latter two where they are small."""
+    cosine, apart, against = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
+    whole = u.size // LANES * LANES
+    for i in range(0, whole, LANES):
+        for j in range(LANES):
+            cosine[j] += _overlap(u[i + j], v[i + j])
+            apart[j] += _apart(u[i + j], v[i + j])
+            against[j] += _against(u[i + j], v[i + j])
+    for i in range(whole, u.size):
+        cosine[0] += _overlap(u[i], v[i])
+        apart[0] += _apart(u[i], v[i])
+        against[0] += _against(u[i], v[i])
+    return cosine.sum(), apart.sum(), against.sum()
+
+
+@_kernel
+def _angles(u: Floats, v: Floats, out: Floats) -> None:
+    for i in range(u.shape[0]):
+        for k in range(v.shape[0]):
+            cosine, apart, _ = _meeting(u[i], v[k])
+            out[i, k] = _angle(cosine, apart)
+
+
+def angles(u: Floats, v: Floats) -> Floats:
+    """Unit vectors (R, D), (C, D) -> (R, C): 1 - cos, without cancellation where it is small."""
+    out = np.empty((u.shape[0], v.shape[0]))
+    _angles(_frozen(u), _frozen(v), out)
+    return out
+
+
+@_kernel
+def _turned(u: Floats, v: Floats, weight: Floats, out: Floats) -> None:
+    for i in range(u.shape[0]):
+        for k in range(v.shape[0]):
+            if weight[i, k] != 0.0:
+                cosine, apart, against = _meeting(u[i], v[k])
+                for d in range(u.shape[1]):
+                    turn = _turn(u[i, d], v[k, d], cosine, apart, against, 1.0)
+                    out[i, d] -= weight[i, k] * turn
+
+
+def turned(u: Floats, v: Floats, weight: Floats) -> Floats:
+    """(R, D): for each row of u, the weighted sum of the slopes of its ``angles`` on the sphere."""
+    out = np.zeros(u.shape)
+    _turned(_frozen(u), _frozen(v), _frozen(weight), out)
     return out
