@@ -18,13 +18,14 @@ from . import (
     focal,
     hinges,
     labels,
+    pairs,
     probabilities,
     regression,
     right,
 )
 from .mistake import MISTAKES, Mistake, twin
 
-FILES = (binary, cross_entropy, divergence, focal, hinges, labels, probabilities, regression)
+FILES = (binary, cross_entropy, divergence, focal, hinges, labels, pairs, probabilities, regression)
 
 
 def judged(function: Callable[..., Any], made: Mistake) -> Report:
