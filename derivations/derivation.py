@@ -36,6 +36,7 @@ LOSSES = (
     "triplet_margin_loss",
     "contrastive_loss",
     "cosine_embedding_loss",
+    "nt_xent_loss",
     "batch_triplet_loss",
     "mine_triplets",
 )

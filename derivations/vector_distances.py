@@ -13,8 +13,8 @@ from sympy import Abs, AccumBounds, Eq, Expr, IndexedBase, Ne, Piecewise, Sum, S
 from derivations.composition import Definition, Largest
 from derivations.statement import arms
 
-N = Symbol("N", integer=True, nonnegative=True)
-D = Symbol("D", integer=True, nonnegative=True)
+N = Symbol("N", integer=True, positive=True)
+D = Symbol("D", integer=True, positive=True)
 i = Symbol("i", integer=True, nonnegative=True)
 k = Symbol("k", integer=True, nonnegative=True)
 j = Symbol("j", integer=True, nonnegative=True)
