@@ -37,6 +37,8 @@ LOSSES = (
     "contrastive_loss",
     "cosine_embedding_loss",
     "nt_xent_loss",
+    "info_nce_loss",
+    "sup_con_loss",
     "batch_triplet_loss",
     "mine_triplets",
 )
