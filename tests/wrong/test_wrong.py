@@ -18,6 +18,7 @@ from . import (
     focal,
     hinges,
     labels,
+    mining,
     pairs,
     probabilities,
     regression,
@@ -25,7 +26,10 @@ from . import (
 )
 from .mistake import MISTAKES, Mistake, twin
 
-FILES = (binary, cross_entropy, divergence, focal, hinges, labels, pairs, probabilities, regression)
+FILES = (
+    *(binary, cross_entropy, divergence, focal, hinges, labels),
+    *(mining, pairs, probabilities, regression),
+)
 
 
 def judged(function: Callable[..., Any], made: Mistake) -> Report:
