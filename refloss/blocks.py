@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refloss.arguments import namespace
-from refloss.formula.words import power, product, quotient
+from refloss.formula.words import product, quotient, sqrt
 
 if TYPE_CHECKING:
     from refloss.evaluation import Plan
@@ -36,7 +36,7 @@ def weighted(weight: Any, x: Any) -> Any:
 
 def root_of_p(half: Any, top_half: Any, top_p: Any) -> Any:
     """sqrt p_y, from softmaxes at the doubled temperature, which underflow later."""
-    return product(quotient(half, top_half), power(top_p, 1 / 2))
+    return product(quotient(half, top_half), sqrt(top_p))
 
 
 def drift(surprise: Any, teacher_p: Any, teacher_surprise: Any) -> Any:

@@ -27,7 +27,7 @@ Array = Any
 
 MININGS = ("all", "hard", "semihard", "easy")
 METRICS = {
-    "euclidean": Metric(length.square_term, length.square_root, length.straight_slope),
+    "euclidean": Metric(length.square_term, length.square_root, length.square_slope),
     "sqeuclidean": Metric(length.square_term, length.squared, length.squared_slope),
     "cityblock": Metric(length.absolute_term, length.absolute_root, length.absolute_slope),
 }
@@ -50,7 +50,7 @@ class Chosen(NamedTuple):
     are active, and the derivative of the loss by each of the anchor's distances."""
 
     loss: tuple[float, float]
-    count: int
+    number: int
     active: int
     pull: Array
 
@@ -89,7 +89,7 @@ class TripletPlan:
             totals = [part.loss for part in chosen] + [(poison, 0.0)]
             counts = {
                 "sum": 1,
-                "mean": sum(part.count for part in chosen),
+                "mean": sum(part.number for part in chosen),
                 "mean_nonzero": sum(part.active for part in chosen),
             }
             denominator = float(max(1, counts[self.reduction]))
@@ -163,8 +163,7 @@ class Batch:
             if self.metric is None:
                 unit = self.directions.unit
                 return self.kernels.turned(unit[rows, :], unit, weight[rows, :])
-            parts = (self.x[rows, :], self.x, weight[rows, :], self.distances[rows, :])
-            return self.kernels.steered(*parts, self.metric)
+            return self.kernels.steered(self.x[rows, :], self.x, weight[rows, :], self.metric)
 
         gathered = self._joined(threads.over(self._blocks(), gather))
         if self.metric is not None or not chosen:
@@ -173,9 +172,8 @@ class Batch:
         return self.kernels.map_formula(similarity.unscaled, known)
 
 
-def _total(kernels: ModuleType, x: Array) -> int:
-    high, low = kernels.sum_pair(x)
-    return round(high + low)
+def _total(kernels: Any, x: Array) -> int:
+    return round(float(sum(kernels.sum_pair(x))))
 
 
 def regrouped(kernels: ModuleType, anchor: Anchor, mining: str, margin: float) -> Chosen:

@@ -12,6 +12,7 @@ from refloss.formula.words import (
     product,
     product_error,
     quotient,
+    sqrt,
     sum_error,
     where,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "product",
     "product_error",
     "quotient",
+    "sqrt",
     "sum_error",
     "where",
 ]

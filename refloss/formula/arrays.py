@@ -78,6 +78,7 @@ def meaning(xp: Any) -> Mapping[str, Any]:
         "log": of_array(xp.log, words.log),
         "log1p": of_array(xp.log1p, words.log1p),
         "power": power,
+        "sqrt": of_array(xp.sqrt, words.sqrt),
         "product": product,
         "quotient": quotient,
         "sum_error": sum_error,

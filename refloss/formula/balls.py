@@ -138,6 +138,7 @@ MEANING: Mapping[str, Any] = {
     "log": lambda x: Ball(exact(x).log()),
     "log1p": lambda x: Ball(exact(x).log1p()),
     "power": power,
+    "sqrt": lambda x: Ball(exact(x).sqrt()),
     "product": product,
     "quotient": quotient,
     "sum_error": lost,

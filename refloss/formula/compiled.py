@@ -22,6 +22,11 @@ def power(x: float, exponent: float) -> float:
 
 
 @jit
+def sqrt(x: float) -> float:
+    return math.sqrt(x)
+
+
+@jit
 def product(mass: float, x: float) -> float:
     return elementary.select(mass == 0.0, mass, mass * x)
 
@@ -51,6 +56,7 @@ MEANING: dict[str, Any] = {
     "log": elementary.log,
     "log1p": elementary.log1p,
     "power": power,
+    "sqrt": sqrt,
     "product": product,
     "quotient": quotient,
     "sum_error": sum_error,

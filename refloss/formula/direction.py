@@ -11,7 +11,7 @@ zeros has no direction: its unit vector is taken to be zero, so the cosine is 0 
 
 from typing import Any
 
-from refloss.formula.words import INFINITY, absolute, power, quotient, where
+from refloss.formula.words import INFINITY, absolute, quotient, sqrt, where
 
 
 def scaled(x: Any, top: Any) -> Any:
@@ -26,12 +26,12 @@ def square(scaled: Any) -> Any:
 
 def length(total: Any, top: Any) -> Any:
     """|x|, from the sum of the squares."""
-    return where(total == 0, total, top * power(total, 1 / 2))
+    return where(total == 0, total, top * sqrt(total))
 
 
 def unit(scaled: Any, total: Any) -> Any:
     """A component of x / |x|."""
-    return quotient(scaled, power(total, 1 / 2))
+    return quotient(scaled, sqrt(total))
 
 
 def overlap(first: Any, second: Any) -> Any:

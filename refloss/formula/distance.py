@@ -14,7 +14,7 @@ the components that tie for the largest share it evenly.
 from typing import Any
 
 from refloss.formula.pairs import power_of_pair, ratio_error
-from refloss.formula.words import INFINITY, absolute, power, quotient, sum_error, where
+from refloss.formula.words import INFINITY, absolute, power, quotient, sqrt, sum_error, where
 
 
 def size(x: Any) -> Any:
@@ -74,11 +74,11 @@ def square_term(share: Any) -> Any:
 
 
 def square_root(total: Any, top: Any) -> Any:
-    return where(total == 0, total, top * power(total, 1 / 2))
+    return where(total == 0, total, top * sqrt(total))
 
 
 def square_slope(residual: Any, share: Any, total: Any) -> Any:
-    return sign(residual) * quotient(share, power(total, 1 / 2))
+    return sign(residual) * quotient(share, sqrt(total))
 
 
 # Any other p
@@ -113,11 +113,7 @@ def largest_slope(residual: Any, share: Any, total: Any) -> Any:
     return sign(residual) * quotient(largest_term(share), total)
 
 
-# Distances within a batch: their slopes from the residual and the distance itself
-
-
-def straight_slope(residual: Any, distance: Any) -> Any:
-    return quotient(residual, distance)
+# The square of the distance for p = 2
 
 
 def squared(total: Any, top: Any) -> Any:

@@ -15,8 +15,8 @@ def hinge(x: Any) -> Any:
 
 
 def active(x: Any) -> Any:
-    """The slope of ``hinge``."""
-    return where(x > 0, 1, 0)
+    """The slope of ``hinge``; that of a difference of infinities has no value either."""
+    return where(x > 0, 1, where(x <= 0, 0, x))
 
 
 def excess_over(larger: Any, smaller: Any, margin: Any) -> Any:

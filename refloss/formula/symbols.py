@@ -162,6 +162,7 @@ def meaning(path: Path) -> Mapping[str, Any]:
         "log": _of(_logarithm),
         "log1p": _of(lambda x: _logarithm(1 + x)),
         "power": power,
+        "sqrt": _of(sympy.sqrt),
         "product": product,
         "quotient": quotient,
         "sum_error": lost,

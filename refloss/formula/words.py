@@ -64,6 +64,11 @@ def power(x: Any, exponent: Any) -> Any:
     return math.nan if x != x else x**exponent
 
 
+def sqrt(x: Any) -> Any:
+    """The square root of x >= 0."""
+    return math.sqrt(x) if x >= 0 else math.nan
+
+
 def product(mass: Any, x: Any) -> Any:
     """mass * x, where a mass of zero silences whatever it multiplies: 0 * inf = 0."""
     return mass if mass == 0 else mass * x
@@ -106,6 +111,7 @@ WORDS = (
     log,
     log1p,
     power,
+    sqrt,
     product,
     quotient,
     sum_error,

@@ -244,20 +244,25 @@ def _component_sum(x: Array) -> Array:
     return xp.where(xp.isfinite(high), high + low, high)
 
 
-def distances(x: Array, y: Array, metric: Metric) -> Array:
-    """(R, D), (C, D) -> (R, C), from the differences themselves: near rows lose no digits."""
+def _measured(x: Array, y: Array, metric: Metric) -> dict[str, Array]:
     xp = array_namespace(x)
     residual = x[:, None, :] - y[None, :, :]
     top = xp.max(xp.abs(residual), axis=-1)
     share = map_formula(length.share, {"residual": residual, "top": top[..., None]})
     total = _component_sum(map_formula(metric.term, {"share": share}))
-    return map_formula(metric.root, {"total": total, "top": top})
+    return {"residual": residual, "top": top, "share": share, "total": total}
 
 
-def steered(x: Array, y: Array, weight: Array, far: Array, metric: Metric) -> Array:
-    """(R, D): for each row of x, the weighted sum of the slopes of its distances ``far``."""
+def distances(x: Array, y: Array, metric: Metric) -> Array:
+    """(R, D), (C, D) -> (R, C), from the differences themselves: near rows lose no digits."""
+    return map_formula(metric.root, _measured(x, y, metric))
+
+
+def steered(x: Array, y: Array, weight: Array, metric: Metric) -> Array:
+    """(R, D): for each row of x, the weighted sum of the slopes of its distances."""
     xp = array_namespace(x)
-    known = {"residual": x[:, None, :] - y[None, :, :], "distance": far[..., None]}
+    known = _measured(x, y, metric)
+    known["total"] = known["total"][..., None]
     slopes = map_formula(metric.slope, known) * weight[..., None]
     idle = xp.broadcast_to(weight[..., None] == 0, slopes.shape)
     return xp.sum(xp.where(idle, xp.zeros_like(slopes), slopes), axis=1)

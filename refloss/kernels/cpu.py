@@ -404,58 +404,61 @@ LOWEST, HIGHEST = 2.0**-900, 2.0**900  # outside of these, a sum of squares is t
 @cache
 def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
     term, root = compile_formula(metric.term), compile_formula(metric.root)
-    slope = compile_formula(metric.slope)
-    size = compile_formula(length.share)
-    slope_needs_distance = len(signature(metric.slope).parameters) == 2
+    share, slope = compile_formula(length.share), _slope_of(metric)
 
     @_kernel
-    def total_of(x: Floats, y: Floats, top: float) -> float:
+    def sum_of_terms(x: Floats, y: Floats, top: float) -> float:
         sums = np.zeros(LANES)
         whole = x.size // LANES * LANES
         for i in range(0, whole, LANES):
             for j in range(LANES):
-                sums[j] += term(size(x[i + j] - y[i + j], top))
+                sums[j] += term(share(x[i + j] - y[i + j], top))
         for i in range(whole, x.size):
-            sums[0] += term(size(x[i] - y[i], top))
+            sums[0] += term(share(x[i] - y[i], top))
         return sums.sum()
 
     @_kernel
-    def distance(x: Floats, y: Floats) -> float:
-        total = total_of(x, y, 1.0)
+    def measured(x: Floats, y: Floats) -> tuple[float, float]:
+        total = sum_of_terms(x, y, 1.0)
         if LOWEST < total < HIGHEST:
-            return root(total, 1.0)
+            return total, 1.0
         top = 0.0
         for d in range(x.size):
             r = abs(x[d] - y[d])
             top = r if r > top or np.isnan(r) else top
-        return root(total_of(x, y, top), top)
+        return sum_of_terms(x, y, top), top
 
     @_kernel
     def distances(x: Floats, y: Floats, out: Floats) -> None:
         for i in range(x.shape[0]):
             for k in range(y.shape[0]):
-                out[i, k] = distance(x[i], y[k])
+                total, top = measured(x[i], y[k])
+                out[i, k] = root(total, top)
 
-    if slope_needs_distance:
-
-        @_kernel
-        def steered(x: Floats, y: Floats, weight: Floats, far: Floats, out: Floats) -> None:
-            for i in range(x.shape[0]):
-                for k in range(y.shape[0]):
-                    if weight[i, k] != 0.0:
-                        for d in range(x.shape[1]):
-                            out[i, d] += weight[i, k] * slope(x[i, d] - y[k, d], far[i, k])
-    else:
-
-        @_kernel
-        def steered(x: Floats, y: Floats, weight: Floats, far: Floats, out: Floats) -> None:
-            for i in range(x.shape[0]):
-                for k in range(y.shape[0]):
-                    if weight[i, k] != 0.0:
-                        for d in range(x.shape[1]):
-                            out[i, d] += weight[i, k] * slope(x[i, d] - y[k, d])
+    @_kernel
+    def steered(x: Floats, y: Floats, weight: Floats, out: Floats) -> None:
+        for i in range(x.shape[0]):
+            for k in range(y.shape[0]):
+                if weight[i, k] != 0.0:
+                    total, top = measured(x[i], y[k])
+                    for d in range(x.shape[1]):
+                        r = x[i, d] - y[k, d]
+                        out[i, d] += weight[i, k] * slope(r, share(r, top), total)
 
     return distances, steered
+
+
+def _slope_of(metric: Metric) -> Formula:
+    """The slope as a function of residual, share and total, whichever of them it needs."""
+    slope = compile_formula(metric.slope)
+    if len(signature(metric.slope).parameters) == 3:
+        return slope
+
+    @_kernel
+    def of_residual(residual: float, share: float, total: float) -> float:
+        return slope(residual)
+
+    return of_residual
 
 
 def distances(x: Floats, y: Floats, metric: Metric) -> Floats:
@@ -465,10 +468,10 @@ def distances(x: Floats, y: Floats, metric: Metric) -> Floats:
     return out
 
 
-def steered(x: Floats, y: Floats, weight: Floats, far: Floats, metric: Metric) -> Floats:
-    """(R, D): for each row of x, the weighted sum of the slopes of its distances ``far``."""
+def steered(x: Floats, y: Floats, weight: Floats, metric: Metric) -> Floats:
+    """(R, D): for each row of x, the weighted sum of the slopes of its distances."""
     out = np.zeros(x.shape)
-    _length_kernels(metric)[1](_frozen(x), _frozen(y), _frozen(weight), _frozen(far), out)
+    _length_kernels(metric)[1](_frozen(x), _frozen(y), _frozen(weight), out)
     return out
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from refloss import arguments
 from refloss.dispatch import vectorwise
 from refloss.evaluation import Formulas, Plan
-from refloss.formula import where
+from refloss.formula import product, where
 from refloss.formula.hinge import active, hinge
 from refloss.loss import Promise, loss
 
@@ -22,11 +22,11 @@ def slope(cosine: Any, target: Any, margin: Any) -> Any:
 
 
 def first_gradient(turn: Any, cosine: Any, target: Any, margin: Any) -> Any:
-    return turn * slope(cosine, target, margin)
+    return product(slope(cosine, target, margin), turn)
 
 
 def second_gradient(counterturn: Any, cosine: Any, target: Any, margin: Any) -> Any:
-    return counterturn * slope(cosine, target, margin)
+    return product(slope(cosine, target, margin), counterturn)
 
 
 FORMULAS = Formulas(value, {"x1": first_gradient, "x2": second_gradient})
