@@ -404,29 +404,31 @@ LOWEST, HIGHEST = 2.0**-900, 2.0**900  # outside of these, a sum of squares is t
 @cache
 def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
     term, root = compile_formula(metric.term), compile_formula(metric.root)
-    share, slope = compile_formula(length.share), _slope_of(metric)
+    size, share, slope = (
+        compile_formula(length.size),
+        compile_formula(length.share),
+        _slope_of(metric),
+    )
 
     @_kernel
-    def sum_of_terms(x: Floats, y: Floats, top: float) -> float:
+    def measured(x: Floats, y: Floats) -> tuple[float, float]:
         sums = np.zeros(LANES)
         whole = x.size // LANES * LANES
         for i in range(0, whole, LANES):
             for j in range(LANES):
-                sums[j] += term(share(x[i + j] - y[i + j], top))
+                sums[j] += term(size(x[i + j] - y[i + j]))
         for i in range(whole, x.size):
-            sums[0] += term(share(x[i] - y[i], top))
-        return sums.sum()
-
-    @_kernel
-    def measured(x: Floats, y: Floats) -> tuple[float, float]:
-        total = sum_of_terms(x, y, 1.0)
+            sums[0] += term(size(x[i] - y[i]))
+        total = sums.sum()
         if LOWEST < total < HIGHEST:
             return total, 1.0
-        top = 0.0
+        top, total = 0.0, 0.0
         for d in range(x.size):
-            r = abs(x[d] - y[d])
+            r = size(x[d] - y[d])
             top = r if r > top or np.isnan(r) else top
-        return sum_of_terms(x, y, top), top
+        for d in range(x.size):
+            total += term(share(x[d] - y[d], top))
+        return total, top
 
     @_kernel
     def distances(x: Floats, y: Floats, out: Floats) -> None:
