@@ -59,7 +59,9 @@ class Sample:
             "mining": self.mining,
             "distance": self.distance,
         }
-        return Case(self.region, inputs, {**named, **options})
+        zeros = self.distance == "cosine" and any(not any(point) for point in self.points)
+        flags = ("zero-vector",) if zeros else ()
+        return Case(self.region, inputs, {**named, **options}, flags)
 
 
 # Fair comparisons ------------------------------------------------------------------------------

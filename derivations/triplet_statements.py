@@ -164,7 +164,7 @@ def mined_triplets(mining: str, distance: str) -> Composition:
         row=a,
         component=k,
         rows=N,
-        where=(_distance(distance)[-2], *_mined(mining)[:-1]),
+        where=(*_distance(distance)[:-1], *_mined(mining)[:-1]),
         textbook=_mined(mining)[-1].expression,
         gradient={},
         domain={x: S.Reals, y: S.Integers, m: Interval(0, oo)},
