@@ -199,7 +199,7 @@ class Reading:
 
 
 INDICES = sympy.symbols("a p n", integer=True)
-CLEAR = [[1, 2], [Rational(1, 2), -1], [3, Rational(1, 4)], [-1, Rational(13, 8)]]
+CLEAR = [[1, Rational(33, 16)], [Rational(1, 2), -1], [3, Rational(1, 4)], [-1, Rational(13, 8)]]
 
 
 @pytest.mark.parametrize("mining", MININGS)
