@@ -258,9 +258,11 @@ def measure(
 
     * it is NaN where the truth is not, or the other way round;
     * it is infinite where the truth rounds to a finite number, or the other way round;
-    * its error is at least half the truth (half the scale, where there is one), as that of a wrong
-      sign is, or of 0 for a number that is not. A truth below the normal range may be flushed to
-      zero: nothing is wrong until the error reaches the smallest normal number.
+    * its error is at least half the truth, as that of a wrong sign is, or of 0 for a number that is
+      not. Where there is a scale, rounding may do as much; it does not explain an error that is
+      also half the scale, or takes more than half of the digits that the scale leaves. A truth
+      below the normal range may be flushed to zero: nothing is wrong until the error reaches the
+      smallest normal number.
 
     A number computed in another format is rounded to this one first.
     """
@@ -338,7 +340,8 @@ def _signed_error(
         size = np.abs(high)
         if scale is not None:
             scale_size = np.abs(_scaled(scale.high, scale.exponent - unit))
-            size = np.where(np.isnan(scale_size), size, scale_size)
+            no_rounding = np.maximum(size, ldexp(1.0, form.precision // 2 + 1))
+            size = np.where(np.isnan(scale_size), size, np.minimum(scale_size, no_rounding))
     return error, size
 
 

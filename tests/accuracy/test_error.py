@@ -165,6 +165,20 @@ def test_a_scale_replaces_the_truths_own_ulp() -> None:
     assert grade.tolist() == [Grade.FAITHFUL, Grade.FAITHFUL, Grade.WRONG]
 
 
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_below_a_scale_rounding_is_excused_and_nothing_else(dtype: str) -> None:
+    """Errors as large as the truth: by some digits of the scale, and by more than half of them."""
+    form = FORMATS[dtype]
+    ulp = 2.0 ** (1 - form.precision)
+    digits = 2.0 ** (form.precision // 2)
+    truth = Truth.of([4 * ulp, 0.0, 4 * ulp, 0.125, 0.0])
+    numbers = np.array([0.0, 2 * ulp, (4 + 2 * digits) * ulp, 0.0, 2 * digits * ulp])
+    scaled = Answer(truth, truth, Truth.of(np.ones(5)))
+    grade = measure(numbers.astype(form.dtype), scaled, dtype)[1]
+    assert grade[:2].max() <= Grade.LOSES_DIGITS
+    assert grade[2:].tolist() == [Grade.WRONG] * 3
+
+
 def test_a_number_in_another_format_is_rounded_first() -> None:
     assert graded(np.float64([1.0 + 2.0**-40]), "0x1p+0") == Grade.CORRECTLY_ROUNDED
     # Through float32 this one would round twice, and to the wrong neighbour.

@@ -23,12 +23,13 @@ from . import (
     probabilities,
     regression,
     right,
+    similarities,
 )
 from .mistake import MISTAKES, Mistake, twin
 
 FILES = (
     *(binary, cross_entropy, divergence, focal, hinges, labels),
-    *(mining, pairs, probabilities, regression),
+    *(mining, pairs, probabilities, regression, similarities),
 )
 
 

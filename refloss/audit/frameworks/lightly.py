@@ -29,6 +29,8 @@ def info_nce_loss(case: Case) -> Call:
     if "negative_keys" not in case.arrays:
         raise UnsupportedError("no negatives from the batch in one direction")
     shape = case.arrays["negative_keys"].shape
+    if not shape[0]:
+        raise UnsupportedError("no empty memory bank")
     loss = f"NTXentLoss({temperature(case, 0.07)}, memory_bank_size={shape})"
     filled = 'setattr(loss.memory_bank, "bank", F.normalize(negative_keys))'
     value = f"(lambda loss: {filled} or loss(query, positive_key))({loss})"

@@ -118,9 +118,17 @@ def margin_ranking_loss(case: Case) -> Call:
 
 def nt_xent_loss(case: Case) -> Call:
     """Two views of a sample share its label."""
+    labels = f"jnp.tile(jnp.arange({len(case.arrays['z_i'])}), 2)"
+    return ntxent(f"jnp.concatenate([z_i, z_j]), {labels}", 0.5, case)
+
+
+def sup_con_loss(case: Case) -> Call:
+    return ntxent("embeddings, labels", 0.1, case)
+
+
+def ntxent(data: str, temperature: float, case: Case) -> Call:
     if case.options.get("reduction", "mean") != "mean":
         raise UnsupportedError("no reduction but the mean")
-    temperature = scalar(case.options.get("temperature", 0.5))
-    labels = f"jnp.tile(jnp.arange({len(case.arrays['z_i'])}), 2)"
-    value = f"optax.losses.ntxent(jnp.concatenate([z_i, z_j]), {labels}, {temperature})"
+    temperature = case.options.get("temperature", temperature)
+    value = f"optax.losses.ntxent({data}, {scalar(temperature)})"
     return Call(value, differentiable=case.asked("gradient"))
