@@ -19,6 +19,7 @@ from derivations.vector_distances import D, N, distance, i, k, p
 
 x1, x2 = IndexedBase("x1", real=True), IndexedBase("x2", real=True)
 y = IndexedBase("y", real=True)  # 1 for a similar pair, 0 for a dissimilar one
+u = IndexedBase("u", real=True)  # 1 - y
 h = IndexedBase("h", real=True)  # whether the hinge is open
 m = Symbol("m", real=True)
 HALF = Rational(1, 2)
@@ -31,8 +32,8 @@ def stating(infinite: bool = False) -> Composition:
     return _with(
         infinite,
         apart.where,
-        y[i] * d**2 + (1 - y[i]) * Max(0, m - d) ** 2,
-        (2 * y[i] * d - 2 * (1 - y[i]) * Max(0, m - d)) * g,
+        y[i] * d**2 + u[i] * Max(0, m - d) ** 2,
+        (2 * y[i] * d - 2 * u[i] * Max(0, m - d)) * g,
     )
 
 
@@ -52,7 +53,7 @@ def _with(
         row=i,
         component=k,
         rows=N,
-        where=where,
+        where=(*where, Definition(u, (i,), 1 - y[i], once=True)),
         textbook=textbook,
         gradient={"x1": slope, "x2": -slope},
         domain={
@@ -79,8 +80,8 @@ def _hinged(square: bool, infinite: bool) -> Composition:
     return _with(
         infinite,
         (*apart.where, opened),
-        factor * (y[i] * f + (1 - y[i]) * Max(0, m - f)),
-        factor * (y[i] - (1 - y[i]) * h[i]) * slope,
+        factor * (y[i] * f + u[i] * Max(0, m - f)),
+        factor * (y[i] - u[i] * h[i]) * slope,
     )
 
 

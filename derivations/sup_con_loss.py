@@ -33,7 +33,7 @@ from derivations.similarities import D, N, T, a, d, i, j, k, over, similarities,
 
 x = IndexedBase("x", real=True)
 y = IndexedBase("y", integer=True)
-R, w, n, g = (IndexedBase(name, real=True) for name in ("R", "w", "n", "G"))
+R, w, n, o = (IndexedBase(name, real=True) for name in "Rwno")
 p = a
 cosines = similarities(x, x)
 s = cosines.s
@@ -65,6 +65,7 @@ statement = Composition(
     where=(
         *cosines.where,
         Definition(n, (i,), positives(S.One, i, j)),
+        Definition(o, (i,), n[i] - 1, once=True),
         # how much all the others have beside k
         Definition(R, (i, k), over(_beside, j, N, i, k)),
         # what the loss of anchor i loses per unit of s[i, k] / T
@@ -74,7 +75,7 @@ statement = Composition(
             Piecewise(
                 (0, Eq(n[i], 0)),
                 (
-                    ((n[i] - 1) / (1 + R[i, k]) - R[i, k] / (1 + R[i, k])) / n[i],
+                    (o[i] / (1 + R[i, k]) - R[i, k] / (1 + R[i, k])) / n[i],
                     Eq(y[i], y[k]),
                 ),
                 (1 / (1 + R[i, k]), True),

@@ -213,6 +213,7 @@ def paired(
     region: str,
     rows: Sequence[tuple[Vector, Vector, float]],
     flags: tuple[str, ...] = (),
+    /,
     **options: Option,
 ) -> Case:
     inputs = {
@@ -235,8 +236,8 @@ def contrasts() -> Iterator[Case]:
     for number, p in enumerate(kinds):
         for form in FORMATS:
             components = 1 + (number + form.precision) % 4
-            x = vectors(("contrast", number), 6, components, form)
-            pairs = list(zip(x[:3], x[3:], strict=True))
+            drawn = vectors(("contrast", number), 6, components, form)
+            pairs = list(zip(drawn[:3], drawn[3:], strict=True))
             for margin in (1.0, 4.0):
                 yield paired("bulk", against(pairs, (1.0, 0.0)), p=p, margin=margin)
         yield paired("bulk", against(pairs, (0.25, 0.875)), p=p, margin=4.0)
@@ -288,8 +289,8 @@ def cosines() -> Iterator[Case]:
     both = (1.0, -1.0)
     margins = (0.0, 0.5, -0.25, 1.0, -1.0)
     for form, components in itertools.product(FORMATS, (1, 2, 3, 4)):
-        x = vectors(("cosine", components), 8, components, form)
-        pairs = list(zip(x[:4], x[4:], strict=True))
+        drawn = vectors(("cosine", components), 8, components, form)
+        pairs = list(zip(drawn[:4], drawn[4:], strict=True))
         for margin in margins[:3]:
             yield paired("bulk", against(pairs, both), margin=margin)
     x, y, zero = [0.5, -1.25, 2.0], [1.5, -1.0, 0.25], [0.0] * 3
