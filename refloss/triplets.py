@@ -252,7 +252,7 @@ def hardest(kernels: ModuleType, anchor: Anchor, mining: str, margin: float) -> 
     on = kernels.map_formula(active, {"x": violation})
     numbers = xp.arange(zero.shape[0], device=device(zero))
     pull = xp.where(numbers == p, on, zero) - xp.where(numbers == n, on, zero)
-    return Chosen((float(loss[0]), 0.0), 1, int(on[0]), pull)
+    return Chosen((float(loss[0]), 0.0), 1, int(float(on[0]) > 0), pull)
 
 
 def indices(batch: Batch, mining: str, margin: float) -> tuple[Array, Array, Array]:
