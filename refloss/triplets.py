@@ -2,7 +2,7 @@
 
 The distances of an anchor's negatives are sorted once; each of its positives then finds the active
 ones by one search and sums their hinges by running sums (`refloss.formula.triplet`). A batch of N
-embeddings costs N^2 (D + log N) operations and two N x N arrays, though it may hold N^3 triplets.
+embeddings costs N^2 (D + log N) operations and a few N x N arrays, though it may hold N^3 triplets.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -59,7 +59,7 @@ def batch_triplet_loss(
     Notes
     -----
     The triplets are never listed: the negatives of an anchor are sorted and their hinges summed by
-    running sums, N^2 (D + log N) operations and two N x N arrays in all.
+    running sums: N^2 (D + log N) operations and a few N x N arrays in all.
     Distances are computed from differences, not from inner products, so that embeddings that almost
     coincide lose no digits; which triplets are taken is decided by the distances in float64.
     A triplet that keeps its margin exactly has gradient 0; so has a distance of zero. A vector of
