@@ -1,11 +1,13 @@
 """The list of losses: whatever stands here is tested by everything in this folder.
 
 An entry is a loss, the arrays it is called with, by what they hold, and its other arguments. All
-class arrays have the shape (N, C, D), so that an entry serves element and row losses alike.
+class arrays have the shape (N, C, D), so that an entry serves element and row losses alike; vectors
+have C components, in pairs of (N, D) of them or in a batch of N.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,12 +37,16 @@ QUICK = settings(
 
 @dataclass(frozen=True)
 class Kind:
-    """What an array holds: how a generator fills it, and which entries hypothesis may choose."""
+    """What an array holds: how a generator fills it, and which entries hypothesis may choose.
+
+    Nothing is differentiated by labels, weights and other constants.
+    """
 
     shape: Callable[[int, int, int], tuple[int, ...]]
     fill: Callable[[np.random.Generator, tuple[int, ...]], NDArray[Any]]
     entries: st.SearchStrategy[Any]
     labels: bool = False
+    constant: bool = False
 
 
 def full(n: int, c: int, d: int) -> tuple[int, ...]:
@@ -57,16 +63,41 @@ PROBABILITIES = Kind(
     full, lambda rng, s: rng.uniform(0.02, 0.98, s), st.integers(1, 31).map(lambda k: k / 32)
 )
 LOG_PROBABILITIES = Kind(full, lambda rng, s: -rng.exponential(3, s), eighths(-16, 0))
-WEIGHTS = Kind(full, lambda rng, s: rng.uniform(0.25, 2, s), eighths(0, 4))
-CLASS_WEIGHTS = Kind(lambda n, c, d: (c,), WEIGHTS.fill, eighths(0, 4))
+DISTANCES = Kind(full, lambda rng, s: rng.exponential(1, s), eighths(0, 16))
+WEIGHTS = Kind(full, lambda rng, s: rng.uniform(0.25, 2, s), eighths(0, 4), constant=True)
+CLASS_WEIGHTS = replace(WEIGHTS, shape=lambda n, c, d: (c,))
 LABELS = Kind(
-    lambda n, c, d: (n, d), lambda rng, s: rng.integers(0, C, s), st.integers(0, C - 1), True
+    lambda n, c, d: (n, d),
+    lambda rng, s: rng.integers(0, C, s),
+    st.integers(0, C - 1),
+    labels=True,
+    constant=True,
 )
-SOME_IGNORED = Kind(
-    LABELS.shape,
-    lambda rng, s: np.where(rng.uniform(size=s) < 0.25, IGNORED, rng.integers(0, C, s)),
-    st.sampled_from([IGNORED, *range(C)]),
-    True,
+SOME_IGNORED = replace(
+    LABELS,
+    fill=lambda rng, s: np.where(rng.uniform(size=s) < 0.25, IGNORED, rng.integers(0, C, s)),
+    entries=st.sampled_from([IGNORED, *range(C)]),
+)
+SIGNS = Kind(
+    full, lambda rng, s: rng.choice([-1.0, 1.0], s), st.sampled_from([-1.0, 1.0]), constant=True
+)
+MARKS = Kind(
+    full, lambda rng, s: rng.uniform(0, 1, s), st.integers(0, 8).map(lambda k: k / 8), constant=True
+)
+
+# One vector on each side of N D pairs, and what tells the pairs apart
+VECTORS = Kind(lambda n, c, d: (n, d, c), lambda rng, s: rng.standard_normal(s), eighths(-4, 4))
+PAIR_SIGNS = replace(SIGNS, shape=LABELS.shape)
+PAIR_MARKS = replace(MARKS, shape=LABELS.shape)
+
+# A batch of N embeddings, a queue of other ones, and classes with more than one embedding
+BATCH = replace(VECTORS, shape=lambda n, c, d: (n, c))
+QUEUE = replace(VECTORS, shape=lambda n, c, d: (2 * n - 1, c))
+GROUPS = replace(
+    LABELS,
+    shape=lambda n, c, d: (n,),
+    fill=lambda rng, s: rng.integers(0, 3, s),
+    entries=st.integers(0, 2),
 )
 
 
@@ -104,13 +135,28 @@ class Entry:
     @property
     def wrt(self) -> tuple[str, ...]:
         """The arguments it can be differentiated with respect to, here."""
-        names = ("input", "target", "teacher", "mu", "logvar")
-        return tuple(k for k, v in self.arrays.items() if k in names and not v.labels)
+        return tuple(name for name, kind in self.arrays.items() if not kind.constant)
+
+    @property
+    def curved(self) -> tuple[str, ...]:
+        """The arguments whose second derivative is asked for."""
+        return () if self.loss in VECTOR_LOSSES else (self.first,)
 
     @property
     def reductions(self) -> tuple[str, ...]:
+        if self.loss == "batch_triplet_loss":
+            return ("mean", "mean_nonzero", "sum")
         more = ("batchmean",) if self.loss in WITH_BATCHMEAN else ()
         return ("none", "mean", "sum", *more)
+
+    def value_shape(self, arrays: Arrays) -> tuple[int, ...]:
+        """Of the losses before any reduction."""
+        shape = arrays[self.first].shape
+        if self.loss in ROW_LOSSES:
+            return shape[0], *shape[2:]
+        if self.loss == "nt_xent_loss":
+            return (2 * shape[0],)
+        return shape[:-1] if self.loss in VECTOR_LOSSES else shape
 
     def kept(self, computed: Any, truth: Any, dtype: str, promises: int = 1) -> None:
         """Assert that no number is further from the truth than so many promises."""
@@ -199,6 +245,57 @@ ENROLLED = [
     ),
     Entry("gaussian_kl", {"mu": LOGITS, "logvar": LOGITS}),
     Entry("distillation_loss", {"input": LOGITS, "teacher": LOGITS}, {"temperature": 2.0}),
+    Entry("margin_ranking_loss", {"input1": LOGITS, "input2": LOGITS, "target": SIGNS}),
+    Entry(
+        "margin_ranking_loss",
+        {"input1": LOGITS, "input2": LOGITS, "target": SIGNS},
+        {"margin": 1.5},
+    ),
+    Entry("hinge_embedding_loss", {"input": DISTANCES, "target": SIGNS}),
+    Entry(
+        "contrastive_loss_from_distance", {"distance": DISTANCES, "target": MARKS}, {"margin": 2.0}
+    ),
+]
+
+TRIPLET = {"anchor": VECTORS, "positive": VECTORS, "negative": VECTORS}
+MININGS = ("all", "hard", "semihard", "easy")
+METRICS = ("euclidean", "sqeuclidean", "cosine", "cityblock")
+
+# Losses of embeddings: vectors whose components come last, and no second derivatives
+EMBEDDED = [
+    *(
+        Entry("contrastive_loss", {"x1": VECTORS, "x2": VECTORS, "target": PAIR_MARKS}, options)
+        for options in ({"margin": 2.0}, {"p": 1.0}, {"p": 1.5}, {"p": 3.0}, {"p": math.inf})
+    ),
+    *(
+        Entry("triplet_margin_loss", TRIPLET, {"p": p, "swap": swap})
+        for p in (1.0, 1.5, 2.0, 3.0, math.inf)
+        for swap in (False, True)
+    ),
+    Entry("triplet_margin_loss", TRIPLET, {"margin": 2.0, "eps": 0.0}),
+    *(
+        Entry(
+            "cosine_embedding_loss", {"x1": VECTORS, "x2": VECTORS, "target": PAIR_SIGNS}, options
+        )
+        for options in ({}, {"margin": -0.5})
+    ),
+    Entry("nt_xent_loss", {"z_i": BATCH, "z_j": BATCH}),
+    Entry("info_nce_loss", {"query": BATCH, "positive_key": BATCH}, {"temperature": 0.25}),
+    Entry(
+        "info_nce_loss",
+        {"query": BATCH, "positive_key": BATCH, "negative_keys": QUEUE},
+        {"temperature": 0.25},
+    ),
+    Entry("sup_con_loss", {"embeddings": BATCH, "labels": GROUPS}, {"temperature": 0.25}),
+    *(
+        Entry(
+            "batch_triplet_loss",
+            {"embeddings": BATCH, "labels": GROUPS},
+            {"mining": mining, "distance": distance},
+        )
+        for mining in MININGS
+        for distance in METRICS
+    ),
 ]
 
 ROW_LOSSES = {
@@ -209,7 +306,9 @@ ROW_LOSSES = {
     "distillation_loss",
 }
 WITH_BATCHMEAN = {"kl_div", "gaussian_kl", "distillation_loss"}
-NAMES = ("smooth_labels", "class_balanced_weights", *{entry.loss for entry in ENROLLED})
+VECTOR_LOSSES = {entry.loss for entry in EMBEDDED}
+NO_LOSSES = ("smooth_labels", "class_balanced_weights", "mine_triplets")
+NAMES = (*NO_LOSSES, *sorted({entry.loss for entry in (*ENROLLED, *EMBEDDED)}))
 
 
 def calls(
@@ -224,10 +323,11 @@ def calls(
         yield f"{reduction} value", value if raw else np.asarray(value)
         for name, found in zip(entry.wrt, gradient, strict=True):
             yield f"{reduction} gradient.{name}", found
-        curvature = entry.function.hessian_diag(
-            **arrays, **options, reduction=reduction, wrt=entry.first
-        )
-        yield f"{reduction} curvature.{entry.first}", curvature
+        for name in entry.curved:
+            curvature = entry.function.hessian_diag(
+                **arrays, **options, reduction=reduction, wrt=name
+            )
+            yield f"{reduction} curvature.{name}", curvature
 
 
 def bits(array: Any) -> bytes:

@@ -7,21 +7,30 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .enrolled import ENROLLED, Arrays, Entry, bits, calls
+from .enrolled import EMBEDDED, ENROLLED, Arrays, C, D, Entry, N, bits, calls
 
-EVERY = pytest.mark.parametrize("entry", ENROLLED, ids=str)
+EVERY = pytest.mark.parametrize("entry", [*ENROLLED, *EMBEDDED], ids=str)
+BOUNDED = ("binary_cross_entropy", "cross_entropy_with_probs", "contrastive_loss_from_distance")
 
 
 def changed(entry: Entry, arrays: Arrays) -> dict[str, Arrays]:
     """The arrays, and what is apt to take another way through the code."""
-    infinite = {name: array.copy() for name, array in arrays.items()}
-    infinite[entry.first][0, 0, 0] = math.nan
-    if entry.loss not in ("binary_cross_entropy", "cross_entropy_with_probs"):
-        infinite[entry.first][1, 0, 0] = -math.inf
+    missing, infinite = arrays[entry.first].copy(), arrays[entry.first].copy()
+    missing.reshape(N, -1)[0, 0] = math.nan
+    if entry.loss not in BOUNDED:
+        infinite.reshape(N, -1)[1, 0] = -math.inf
     if entry.loss in ("cross_entropy", "mse_loss", "gaussian_kl"):
-        infinite[entry.first][2, 1, 1] = math.inf
-    empty = {name: array if array.ndim == 1 else array[:0] for name, array in arrays.items()}
-    return {"ordinary": arrays, "infinite": infinite, "empty": empty}
+        infinite.reshape(N, -1)[2, 4] = math.inf
+    empty = {
+        name: array if kind.shape(0, C, D) == array.shape else array[:0]
+        for (name, array), kind in zip(arrays.items(), entry.arrays.values(), strict=True)
+    }
+    return {
+        "ordinary": arrays,
+        "missing": {**arrays, entry.first: missing},
+        "infinite": {**arrays, entry.first: infinite},
+        "empty": empty,
+    }
 
 
 def same_as_numpy(entry: Entry, arrays: Arrays, convert: Callable[[Any], Any]) -> None:

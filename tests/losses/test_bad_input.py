@@ -14,7 +14,7 @@ import pytest
 
 import refloss
 
-from .enrolled import ENROLLED, Entry
+from .enrolled import EMBEDDED, ENROLLED, Entry
 
 CE, NLL = refloss.cross_entropy, refloss.nll_loss
 PROBS, SOFT_FOCAL = refloss.cross_entropy_with_probs, refloss.softmax_focal_loss
@@ -30,6 +30,8 @@ P = np.array([[0.25, 0.25, 0.5], [0.5, 0.5, 0.0]])
 X = np.array([0.5, 0.25, 1.0])
 T = np.array([1.0, 0.0, 0.5])
 NAN, INF = math.nan, math.inf
+
+EVERY = pytest.mark.parametrize("entry", [*ENROLLED, *EMBEDDED], ids=str)
 
 Case = tuple[str, Callable[[], Any], type[Exception], str]
 
@@ -277,7 +279,7 @@ def test_names_in_the_table_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("entry", ENROLLED, ids=str)
+@EVERY
 @pytest.mark.parametrize(
     "wrong", [None, object(), "x", {}, set(), 1j, np.array([1j]), np.array(["x"]), [[1.0], []]]
 )
@@ -285,17 +287,18 @@ def test_every_array_argument_of_every_loss_is_checked(entry: Entry, wrong: Any)
     """The error names the argument that is wrong, not one that is right."""
     arrays = entry.sample(1)
     for name in arrays:
-        if wrong is None and name in ("weight", "pos_weight"):
+        if wrong is None and name in ("weight", "pos_weight", "negative_keys"):
             continue
         with pytest.raises((TypeError, ValueError), match=rf"^{name}: "):
             entry.function(**{**arrays, name: wrong}, **entry.options)
 
 
-@pytest.mark.parametrize("entry", ENROLLED, ids=str)
+@EVERY
 def test_every_method_refuses_alike(entry: Entry) -> None:
     arrays = {**entry.sample(1), entry.first: np.zeros((2, 2), int)}
     said = set()
-    for method in ("__call__", "value_and_grad", "grad", "hessian_diag"):
+    curved = ("hessian_diag",) if entry.curved else ()
+    for method in ("__call__", "value_and_grad", "grad", *curved):
         with pytest.raises(TypeError, match=rf"^{entry.first}: ") as caught:
             getattr(entry.function, method)(**arrays, **entry.options)
         said.add(str(caught.value))

@@ -12,9 +12,10 @@ import pytest
 
 import refloss
 
-from .enrolled import ENROLLED, Arrays, D, Entry, N, bits, calls
+from .enrolled import EMBEDDED, ENROLLED, Arrays, D, Entry, N, bits, calls
 
-EVERY = pytest.mark.parametrize("entry", ENROLLED, ids=str)
+EVERY = pytest.mark.parametrize("entry", [*ENROLLED, *EMBEDDED], ids=str)
+SINGLE = pytest.mark.parametrize("entry", ENROLLED, ids=str)
 
 # Several blocks of work, the last one not full
 MANY = 4001
@@ -87,7 +88,7 @@ def test_layout_changes_nothing(entry: Entry, layout: Callable[[Any], Any]) -> N
         assert bits(array) == bits(before[name]), f"{name} was written to"
 
 
-@EVERY
+@SINGLE
 def test_one_element_broadcast_to_many(entry: Entry) -> None:
     """A stride of 0 in every axis."""
     spread = {
@@ -110,7 +111,7 @@ def threads() -> Iterator[Callable[[int], None]]:
     refloss.set_num_threads(before)
 
 
-@EVERY
+@SINGLE
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_threads_change_nothing(entry: Entry, dtype: str, threads: Callable[[int], None]) -> None:
     arrays = entry.sample(5, dtype, n=MANY)
@@ -121,7 +122,7 @@ def test_threads_change_nothing(entry: Entry, dtype: str, threads: Callable[[int
     assert answers[0] == answers[1] == answers[2]
 
 
-@EVERY
+@SINGLE
 def test_a_batch_is_its_rows(entry: Entry) -> None:
     """Where the blocks are cut does not matter either."""
     arrays = entry.sample(6, n=MANY)

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import pickle
 import subprocess
 import sys
 from itertools import pairwise
@@ -14,7 +15,7 @@ import pytest
 import refloss
 from refloss.loss import Loss
 
-from .enrolled import ENROLLED, NAMES, Entry
+from .enrolled import EMBEDDED, ENROLLED, NAMES, Entry
 
 HEAVY = ("numba", "llvmlite", "sympy", "flint", "torch", "jax", "optax", "sklearn", "scipy", "rich")
 SECTIONS = ("Parameters", "Returns", "Raises", "Notes", "References", "Examples")
@@ -83,7 +84,7 @@ def test_the_example_runs(name: str) -> None:
     assert runner.run(test, out=report.append).failed == 0, "".join(report)
 
 
-@pytest.mark.parametrize("entry", ENROLLED, ids=str)
+@pytest.mark.parametrize("entry", [*ENROLLED, *EMBEDDED], ids=str)
 def test_results_have_the_type_of_the_input(entry: Entry) -> None:
     for dtype in ("float16", "bfloat16", "float32", "float64"):
         arrays = entry.sample(1, dtype)
@@ -91,9 +92,10 @@ def test_results_have_the_type_of_the_input(entry: Entry) -> None:
         value: Any = entry.function(**arrays, **entry.options)
         assert value.dtype == expected
         assert np.ndim(value) == 0
-        rows = entry.function(**arrays, **entry.options, reduction="none")
-        shape = arrays[entry.first].shape
-        assert rows.shape == ((shape[0], *shape[2:]) if entry.rowwise else shape)
+        if "none" in entry.reductions:
+            rows = entry.function(**arrays, **entry.options, reduction="none")
+            assert rows.shape == entry.value_shape(arrays)
+            assert rows.dtype == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,6 +103,7 @@ def test_a_loss_shows_its_name_and_signature(name: str) -> None:
     function = getattr(refloss, name)
     assert function.__name__ == name
     assert function.__module__ == f"refloss.losses.{name}"
+    assert pickle.loads(pickle.dumps(function)) is function
     if isinstance(function, Loss):
         assert repr(function) == f"<loss refloss.{name}>"
         assert "reduction" in inspect.signature(function).parameters
