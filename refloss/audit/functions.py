@@ -125,6 +125,15 @@ def _accepted(function: Callable[..., Any]) -> Mapping[str, Any] | None:
     }
 
 
+def _joined(known: tuple[Any, ...], parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The names in the dicts of a result, beside those in earlier ones."""
+    earlier = known or (None,) * len(parts)
+    return tuple(
+        tuple(dict.fromkeys([*(names or ()), *part])) if isinstance(part, dict) else None
+        for names, part in zip(earlier, parts, strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class _Adapter:
     function: Callable[..., Any]
@@ -149,10 +158,12 @@ class _Adapter:
         parts: list[dict[str, str]] = [{}, {}]
         for position, returned in enumerate(self.returns):
             part = f"{written}[{position + 1}]"
+            asked = case.asked(("gradient", "curvature")[position])
             if returned is None:
                 parts[position] = {first: part}
             else:
-                parts[position] = {name: f"{part}[{name!r}]" for name in returned}
+                known = [name for name in asked if name in returned]
+                parts[position] = {name: f"{part}[{name!r}]" for name in known}
         return Call(f"{written}[0]", gradient=parts[0], curvature=parts[1])
 
     def expression(self, case: Case) -> str:
@@ -192,17 +203,20 @@ class _Adapter:
             adapter = replace(adapter, reduction=reduction)
         elif not self.takes("reduction") and "reduction" in defaults(self.loss):
             adapter = replace(adapter, reduction=self._own_reduction(namespace))
+        seen = set()  # which arrays were given: by them, a dict may have other names
         for case in cases(self.loss, "float64"):
+            if tuple(case.row.shapes) in seen:
+                continue
             try:
                 written = adapter.expression(case)
                 result = self._evaluate(written, case, namespace)
             except (Exception, SystemExit):
                 continue  # only a probe: judged by itself, the case says what went wrong
-            if isinstance(result, tuple):
-                shape = tuple(tuple(part) if isinstance(part, dict) else None for part in result)
-                return replace(adapter, returns=shape[1:])
-            differentiable = {"torch": getattr(result, "requires_grad", False), "jax": True}
-            return replace(adapter, differentiable=differentiable.get(self.kind, False))
+            if not isinstance(result, tuple):
+                differentiable = {"torch": getattr(result, "requires_grad", False), "jax": True}
+                return replace(adapter, differentiable=differentiable.get(self.kind, False))
+            seen.add(tuple(case.row.shapes))
+            adapter = replace(adapter, returns=_joined(adapter.returns, result[1:]))
         return adapter
 
     def _own_reduction(self, namespace: dict[str, Any]) -> str | None:

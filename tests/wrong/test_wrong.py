@@ -23,6 +23,8 @@ from . import (
     probabilities,
     regression,
     right,
+    right_batches,
+    right_vectors,
     similarities,
 )
 from .mistake import MISTAKES, Mistake, twin
@@ -31,6 +33,7 @@ FILES = (
     *(binary, cross_entropy, divergence, focal, hinges, labels),
     *(mining, pairs, probabilities, regression, similarities),
 )
+RIGHT = right.RIGHT | right_vectors.RIGHT | right_batches.RIGHT
 
 
 def judged(function: Callable[..., Any], made: Mistake) -> Report:
@@ -61,9 +64,9 @@ def test_the_right_loss_with_the_same_arguments_passes(made: Mistake) -> None:
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
-@pytest.mark.parametrize("name", right.RIGHT)
+@pytest.mark.parametrize("name", RIGHT)
 def test_careful_numpy_passes_everywhere(name: str, dtype: str) -> None:
-    report = audit(right.RIGHT[name], name, dtypes=[dtype])
+    report = audit(RIGHT[name], name, dtypes=[dtype])
     assert not report.findings, report.to_text()
     assert report.cases > 0
 
