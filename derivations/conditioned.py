@@ -215,8 +215,12 @@ def product(factors: Iterable[Conditioned]) -> Conditioned:
             value = math.prod((part.low for part in balls), start=value)
     if all(part.size is None for part in parts):
         return number(value, None, root)
-    worst = largest(part.size / abs(part.low) for part in parts if part.size is not None)
-    return number(value, abs(value) * largest((worst, ONE)), root)
+    sizes = [abs(part.low) for part in parts]
+    worst = largest(
+        math.prod((*sizes[:n], part.condition, *sizes[n + 1 :]), start=ONE)
+        for n, part in enumerate(parts)
+    )
+    return number(value, worst, root)
 
 
 def _nothing(zero: Conditioned, others: Sequence[Conditioned]) -> Conditioned:
@@ -449,6 +453,8 @@ def answered(x: Conditioned) -> Entry:
     if x is ANYTHING:
         return Entry(-math.inf, math.inf)
     scale = None
+    if isinstance(x.size, arb) and not x.size.is_finite():
+        raise Uncertain(f"condition {x.size}")
     if x.size is not None and x.size > 2 * x.magnitude:
         scale = rounded_up(x.size)
     low = _plain(x.low)

@@ -62,17 +62,22 @@ def times(x: Vector, factor: float) -> Vector:
 
 
 def scales(form: Format) -> list[Vector]:
-    """Vectors whose squares, or whose norms, leave the format."""
-    top = 2.0 ** (form.emax - 2)
-    low = form.smallest_normal
+    """Vectors whose squares, or whose norms, leave the format.
+
+    Components of one vector are at most 2^60 apart: further, and the powers of small shares leave
+    even double precision, in which what is lost is no matter of care.
+    """
+    top, low, tiny = 2.0 ** (form.emax - 2), form.smallest_normal, form.tiny
+    wide = min(form.emax - 2, 60)
+    root, foot = form.emax // 2, form.emin // 2
     return [
         [top, -top, top / 2],
-        [top, 1.0, -1.5],
-        [2.0 ** (form.emax // 2 + 2), 3.0, 2.0 ** (form.emax // 2)],
+        [2.0**wide, 1.0, -1.5],
+        [2.0 ** (root + 2), 2.0 ** (root - 1), 2.0**root],
         [low, -2 * low, 3 * low],
-        [form.tiny, 3 * form.tiny, -2 * form.tiny],
-        [form.tiny, 0.0, 1.0],
-        [2.0 ** (form.emin // 2 - 1), 2.0 ** (form.emin // 2), 0.0],
+        [tiny, 3 * tiny, -2 * tiny],
+        [2.0 ** max(form.emin, -60), 0.0, 1.0],
+        [2.0 ** (foot - 1), 2.0**foot, 0.0],
     ]
 
 
@@ -168,13 +173,14 @@ def _triplets_of(form: Format) -> Iterator[Case]:
         rows = [(x[0], near[0], near[1]), (x[0], near[2], x[1]), (x[1], x[0], near[2])]
         yield triplet("near-duplicates", rows, p=p, eps=eps, margin=0.5)
     wide = scales(form)
+    # the hinge is far enough open or closed for a sum in double precision to tell
+    open_, closed = [*wide[0][1:], wide[0][0] / 2], times(wide[0], -0.5)
+    rows = [(wide[0], closed, open_), (wide[0], open_, closed)]
+    rows.append((wide[1], wide[2], times(wide[1], -1.0)))
     for p in kinds:
-        rows = [
-            (wide[0], times(wide[0], -0.5), wide[1]), (wide[1], wide[2], wide[3]),
-            (wide[3], wide[4], wide[5]), (wide[4], times(wide[4], -1.0), wide[6]),
-        ]  # fmt: skip
-        yield triplet("norms", rows, p=p, eps=0.0)
-    yield triplet("norms", rows, eps=1e-6, swap=True)
+        more = [(wide[3], wide[4], wide[5]), (wide[4], times(wide[4], -1.0), wide[6])]
+        yield triplet("norms", [*rows, *more], p=p, eps=0.0, margin=2.0)
+    yield triplet("norms", rows, swap=True, margin=2.0)
     for rows_, components in itertools.product((1, 2), (1, 2)):
         y = vectors(("few", rows_), 3 * rows_, components, form)
         chunks = (y[:rows_], y[rows_ : 2 * rows_], y[2 * rows_ :])
@@ -306,8 +312,9 @@ def cosines() -> Iterator[Case]:
         yield paired("antipodal", against(pairs, both), margin=margin)
     at: tuple[tuple[Vector, Vector, float], ...] = (
         ([1.0, 1.0, 0.0], [0.0, 1.0, 1.0], 0.5), ([2.0, 0.0, 0.0], [0.0, 0.5, 1.0], 0.0),
-        ([3.0, 4.0, 0.0], [1.0, 0.0, 0.0], 0.6), ([3.0, 4.0, 12.0], [4.0, -3.0, 0.0], 0.0),
-        ([1.0, 2.0, 2.0], [2.0, -4.0, -4.0], -7 / 9), ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0], 1.0),
+        ([1.0] * 4, [2.0, 0.0, 0.0, 0.0], 0.5), ([3.0, 4.0, 12.0], [4.0, -3.0, 0.0], 0.0),
+        ([3.0, 2.0, 1.0, 1.0, 1.0], [2.0, 0.0, 0.0, 0.0, 0.0], 0.75),
+        ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0], 1.0),
         ([1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, -1.0], 0.5),
         ([1.0, -2.0, 0.5], [-2.0, 4.0, -1.0], -1.0),
     )  # fmt: skip
