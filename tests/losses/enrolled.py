@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 import refloss
-from refloss.accuracy import FORMATS, Truth, ulp_error
+from refloss.accuracy import FORMATS, Answer, Truth, ulp_error
 
 N, C, D = 6, 5, 3
 SHAPE = (N, C, D)
@@ -158,11 +158,28 @@ class Entry:
             return (2 * shape[0],)
         return shape[:-1] if self.loss in VECTOR_LOSSES else shape
 
-    def kept(self, computed: Any, truth: Any, dtype: str, promises: int = 1) -> None:
-        """Assert that no number is further from the truth than so many promises."""
-        error = ulp_error(computed, Truth.of(truth), dtype)
+    def kept(
+        self, computed: Any, truth: Any, dtype: str, promises: int = 1, scale: Any = None
+    ) -> None:
+        """Assert that no number is further from the truth than so many promises.
+
+        They count in ulps of the truth, or of a scale.
+        """
+        assert np.shape(computed) == np.shape(truth)
+        known = Truth.of(truth)
+        sizes = None if scale is None else Truth.of(np.broadcast_to(scale, np.shape(truth)))
+        error = ulp_error(computed, Answer(known, known, sizes), dtype)
         bound = promises * getattr(self.function.promise, dtype)
         assert error.max(initial=0) <= bound, f"{error.max()} ulp: {computed} for {truth}"
+
+    def conditioned(self, computed: Any, truth: Any, promises: int = 1) -> None:
+        """Assert it in ulps of the largest number there is, or of 1: the terms that may cancel.
+
+        A temperature multiplies what a cosine lost to rounding.
+        """
+        largest = max(1.0, float(np.abs(truth).max(initial=0)))
+        temperature = min(1.0, self.options.get("temperature", 1.0))
+        self.kept(computed, truth, "float64", promises, scale=largest / temperature)
 
     def sample(self, seed: int, dtype: str = "float64", n: int = N, d: int = D) -> Arrays:
         """Arrays of ordinary numbers."""
@@ -306,6 +323,8 @@ ROW_LOSSES = {
     "distillation_loss",
 }
 WITH_BATCHMEAN = {"kl_div", "gaussian_kl", "distillation_loss"}
+PAIRED = [entry for entry in EMBEDDED if entry.arrays[entry.first] is VECTORS]
+BATCHED = [entry for entry in EMBEDDED if entry not in PAIRED]
 VECTOR_LOSSES = {entry.loss for entry in EMBEDDED}
 NO_LOSSES = ("smooth_labels", "class_balanced_weights", "mine_triplets")
 NAMES = (*NO_LOSSES, *sorted({entry.loss for entry in (*ENROLLED, *EMBEDDED)}))

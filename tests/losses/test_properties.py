@@ -12,6 +12,7 @@ import refloss
 from refloss.accuracy import FORMATS
 
 from .enrolled import (
+    EMBEDDED,
     ENROLLED,
     LOGITS,
     QUICK,
@@ -24,7 +25,8 @@ from .enrolled import (
     calls,
 )
 
-EVERY = pytest.mark.parametrize("entry", ENROLLED, ids=str)
+EVERY = pytest.mark.parametrize("entry", [*ENROLLED, *EMBEDDED], ids=str)
+SINGLE = pytest.mark.parametrize("entry", ENROLLED, ids=str)
 ROWWISE = pytest.mark.parametrize("entry", [e for e in ENROLLED if e.rowwise], ids=str)
 SHORT = pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 SEEDS = st.integers(0, 2**32 - 1)
@@ -51,7 +53,7 @@ def test_value_and_gradient_are_the_same_together_and_alone(
         assert {g.dtype for g in gradient} == {arrays[name].dtype for name in entry.wrt}
 
 
-@EVERY
+@SINGLE
 @SHORT
 @given(data=st.data())
 @QUICK
@@ -67,7 +69,7 @@ def test_short_formats_are_the_rounded_double_ones(
         entry.kept(computed, truths[name], dtype)
 
 
-@EVERY
+@SINGLE
 @given(data=st.data())
 @QUICK
 def test_reductions_reduce_the_same_losses(entry: Entry, data: st.DataObject) -> None:
@@ -99,7 +101,7 @@ def _denominator(entry: Entry, arrays: dict[str, Any]) -> float:
     return float(np.prod(SHAPE) / C if entry.rowwise else np.prod(SHAPE))
 
 
-@EVERY
+@SINGLE
 @given(data=st.data(), seed=SEEDS)
 @QUICK
 def test_rows_may_stand_in_any_order(entry: Entry, data: st.DataObject, seed: int) -> None:
@@ -198,7 +200,7 @@ def test_gradients_of_a_row_sum_to_zero(entry: Entry, data: st.DataObject) -> No
         assert abs(math.fsum(row)) <= allowed, row
 
 
-@EVERY
+@SINGLE
 @given(data=st.data(), cut=st.integers(1, N - 1))
 @QUICK
 def test_the_parts_of_a_batch_sum_to_the_whole(entry: Entry, data: st.DataObject, cut: int) -> None:
@@ -235,7 +237,7 @@ def test_gradients_are_homogeneous_in_the_upstream_one(
             assert bits((before * factor)[normal]) == bits(after[normal])
 
 
-@EVERY
+@SINGLE
 @given(data=st.data())
 @QUICK
 def test_each_loss_has_its_own_upstream_gradient(entry: Entry, data: st.DataObject) -> None:
@@ -253,7 +255,7 @@ def test_each_loss_has_its_own_upstream_gradient(entry: Entry, data: st.DataObje
         assert bits((before * factors)[normal]) == bits(after[normal])
 
 
-@EVERY
+@SINGLE
 @given(data=st.data(), at=st.tuples(*(st.integers(0, n - 1) for n in SHAPE)))
 @QUICK
 def test_nan_stays_in_its_row(entry: Entry, data: st.DataObject, at: tuple[int, int, int]) -> None:
@@ -270,7 +272,7 @@ def test_nan_stays_in_its_row(entry: Entry, data: st.DataObject, at: tuple[int, 
             assert bits(after[outside]) == bits(before[name][outside]), name
 
 
-@EVERY
+@SINGLE
 @given(data=st.data(), at=st.tuples(*(st.integers(0, n - 1) for n in SHAPE)))
 @QUICK
 def test_nan_is_not_swallowed(entry: Entry, data: st.DataObject, at: tuple[int, int, int]) -> None:
@@ -305,7 +307,7 @@ def test_weights_scale_sums_and_leave_weighted_means(
         assert bits(array if leaves else array * factor) == bits(after[name]), name
 
 
-@EVERY
+@SINGLE
 @given(data=st.data())
 @QUICK
 def test_empty_batches_have_no_loss(entry: Entry, data: st.DataObject) -> None:
