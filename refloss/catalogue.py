@@ -63,6 +63,8 @@ def _description(header: dict[str, Any], form: str) -> Iterator[str]:
     yield title
     yield "=" * len(title)
     yield from _formula("Definition", header["definition"], form)
+    for number, formula in enumerate(header.get("where", [])):
+        yield from _formula("where" if number == 0 else "and", formula, form)
     for kind in ("gradient", "curvature"):
         for argument, formula in header.get(kind, {}).items():
             yield from _formula(f"{kind.capitalize()} with respect to {argument}", formula, form)
