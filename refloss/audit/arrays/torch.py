@@ -77,7 +77,7 @@ class Torch(Arrays):
         name = component.removeprefix("gradient.")
         leaf = f"{literals[name]}.requires_grad_()"
         return spelled(
-            f"{call.value}.sum().backward()\nprint({name}.grad{index}.item(), '{{true}}')",
+            f"({call.value}).sum().backward()\nprint({name}.grad{index}.item(), '{{true}}')",
             {**literals, name: leaf},
             keep=(name,),
         )

@@ -78,6 +78,9 @@ def contrastive_loss(case: Case) -> Call:
     found = f"{loss}(x1, ref_emb=x2, indices_tuple={indices})"
     if case.options.get("reduction", "mean") == "mean":
         found += f" / {count}"
+    asked = case.asked("gradient")
+    if max(similar, dissimilar) < 2:  # it returns 0, which is not made from x2
+        asked = tuple(name for name in asked if name != "x2")
     if one_by_one(case):
         if max(similar, dissimilar) < 2:
             raise UnsupportedError("no losses one by one of so few pairs")
@@ -85,7 +88,7 @@ def contrastive_loss(case: Case) -> Call:
         parts = ", ".join(f'found["{kind}"]["losses"]' for kind in kinds if kinds[kind])
         order = "[(target != 1).argsort(stable=True).argsort()]"
         found = f"(lambda found: torch.cat([{parts}]){order})({found})"
-    return Call(found, differentiable=case.asked("gradient"))
+    return Call(found, differentiable=asked)
 
 
 def triplet_margin_loss(case: Case) -> Call:
