@@ -68,7 +68,8 @@ class Path:
             self.facts = self._after(options[turn])
         else:
             open_ = [(n, facts) for n, claims in enumerate(options)
-                     if not (facts := self._after(claims)).contradictory]  # fmt: skip
+                     if not any(self.facts.denies(*claim) for claim in claims)
+                     and not (facts := self._after(claims)).contradictory]  # fmt: skip
             if not open_:
                 raise _DeadEndError
             if self.forkless and len(open_) > 1:
@@ -140,26 +141,29 @@ class Path:
         return S((0, 1, -1)[turn])
 
     def _piece(self, piecewise: Piecewise) -> Expr:
-        if self.facts.algebra.nonzero and (sign := _as_sign(piecewise)) is not None:
+        values = [value for value, _ in piecewise.args]
+        conditions = [condition for _, condition in piecewise.args]
+        if self.facts.algebra.nonzero and (sign := as_sign(values, conditions)) is not None:
             return self.resolve(sign)
+        if conditions[-1] == S.true:
+            conditions[-1] = sympy.Not(sympy.Or(*conditions[:-1]))
+        return self.resolve(values[self.piece(conditions)])
+
+    def piece(self, conditions: Sequence[Any]) -> int:
+        """One of several conditions, where the closure of one may overlap with that of another."""
         options: list[list[Claim]] = []
-        values: list[Expr | None] = []
-        before: list[Any] = []
-        for value, condition in piecewise.args:
-            here = condition
-            if condition == S.true:
-                here = sympy.And(*(sympy.Not(c) for _, c in piecewise.args[:-1]))
-            before.append(_closure(condition))
-            for claims in self._claims(here):
+        numbers: list[int] = []
+        for number, condition in enumerate(conditions):
+            for claims in self._claims(condition):
                 options.append([(e, ZERO if k == ZERO else NONNEGATIVE) for e, k in claims])
-                values.append(value)
-        for claims in self._claims(sympy.Not(sympy.Or(*before))):
+                numbers.append(number)
+        for claims in self._claims(sympy.Not(sympy.Or(*map(_closure, conditions)))):
             options.append(claims)
-            values.append(None)
-        value = values[self.pick(options)]
-        if value is None:
-            raise UncoveredError(f"no piece of {piecewise} covers {self.facts}")
-        return self.resolve(value)
+            numbers.append(-1)
+        number = numbers[self.pick(options)]
+        if number < 0:
+            raise UncoveredError(f"none of {conditions} covers {self.facts}")
+        return number
 
     def _claims(self, condition: Any) -> list[list[Claim]]:
         """A condition as alternatives, each a list of claims."""
@@ -179,17 +183,16 @@ class Path:
         return relation.func(*(self.resolve(side) for side in relation.args))
 
 
-def _as_sign(piecewise: Piecewise) -> Expr | None:
-    """a sign(x), if that is what a above x = 0 and -a below is."""
-    if len(piecewise.args) != 2:
+def as_sign(values: Sequence[Expr], conditions: Sequence[Any]) -> Expr | None:
+    """a sign(x), if that is what values of a above x = 0 and of -a below say."""
+    if len(values) != 2 or values[0] + values[1] != 0:
         return None
-    (above, positive), (below, negative) = piecewise.args
-    if not (isinstance(positive, sympy.Gt) and isinstance(negative, sympy.Lt)):
+    above, below = (
+        c.gts - c.lts if isinstance(c, sympy.Gt | sympy.Lt) else None for c in conditions
+    )
+    if above is None or below is None or sympy.expand(above + below) != 0:
         return None
-    inside = positive.lhs - positive.rhs
-    if above + below != 0 or inside != negative.lhs - negative.rhs:
-        return None
-    return above * sympy.sign(inside)
+    return values[0] * sympy.sign(above)
 
 
 def _closure(condition: Any) -> Any:

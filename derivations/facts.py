@@ -102,6 +102,16 @@ class Facts:
                     (positive if f.kind == POSITIVE else nonnegative).add(monomial[0][0])
         return positive, nonnegative
 
+    def denies(self, expression: Expr, kind: str) -> bool:
+        """Whether the signs of its factors say that the expression is not > 0, >= 0 or = 0."""
+        numerator, _ = fraction(self.normal(expression))
+        factors = factored(numerator)[1]
+        if sum(power for _, power in factors) < 2:
+            return False  # nothing beyond what a contradiction between polynomials shows
+        sign = self.sign(expression)
+        wanted = {POSITIVE: (1,), NONNEGATIVE: (0, 1), ZERO: (0,)}[kind]
+        return sign is not None and sign not in wanted
+
     def sign(self, expression: Expr) -> int | None:
         """-1, 0 or 1; None where the facts do not tell."""
         above, below = (self._polynomial_sign(p) for p in fraction(self.normal(expression)))
@@ -132,6 +142,8 @@ class Facts:
         sign = 1 if content > 0 else -1
         for factor, power in factors:
             of_factor = self._polynomial_sign(factor)
+            if of_factor is None and power % 2 == 0 and (len(factors), power) != (1, 2):
+                of_factor = self._polynomial_sign(factor**2)  # x may be known not to be zero
             if of_factor is None:
                 return None
             sign *= of_factor**power

@@ -15,6 +15,7 @@ from typing import Any
 from derivations import (
     bounds,
     chain_proofs,
+    composition_proofs,
     element_proofs,
     end_proofs,
     identities,
@@ -36,8 +37,8 @@ def obligations(losses: Sequence[str]) -> Iterator[Obligation]:
         for variant, statement in {"": derivation.statement, **derivation.variants}.items():
             if isinstance(statement, Composition):
                 vectors = True
-                continue
-            rows |= statement.index is not None
+            else:
+                rows |= statement.index is not None
             yield from of_statement(loss, variant, statement)
     if rows:
         yield from row_proofs.pieces()
@@ -47,10 +48,14 @@ def obligations(losses: Sequence[str]) -> Iterator[Obligation]:
     yield from bounds.obligations()
 
 
-def of_statement(loss: str, variant: str, statement: Statement) -> Iterator[Obligation]:
+def of_statement(
+    loss: str, variant: str, statement: Statement | Composition
+) -> Iterator[Obligation]:
     """What there is to show of one statement of a loss."""
     name = f"{loss}, {variant}" if variant else loss
-    if loss == "smooth_labels":
+    if isinstance(statement, Composition):
+        yield from composition_proofs.obligations(name, variant, statement)
+    elif loss == "smooth_labels":
         yield from weight_proofs.smoothed_labels(name, statement)
     elif loss == "class_balanced_weights":
         beta = statement.options["beta"]
