@@ -4,13 +4,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-
-import refloss
 
 from .enrolled import EMBEDDED, ENROLLED, Arrays, D, Entry, N, bits, calls
 
@@ -102,13 +100,6 @@ def test_one_element_broadcast_to_many(entry: Entry) -> None:
         calls(entry, copied), calls(entry, spread), strict=True
     ):
         assert bits(expected) == bits(found), name
-
-
-@pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
-    before = refloss.get_num_threads()
-    yield refloss.set_num_threads
-    refloss.set_num_threads(before)
 
 
 @SINGLE

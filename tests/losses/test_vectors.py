@@ -1,6 +1,7 @@
 """Laws of losses of embeddings, pairs of vectors and batches alike."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,18 @@ UNREDUCED = pytest.mark.parametrize(
 )
 SOFTMAX = pytest.mark.parametrize(
     "entry", [entry for entry in BATCHED if "none" in entry.reductions], ids=str
+)
+
+
+ANGULAR = pytest.mark.parametrize(
+    "entry",
+    [
+        entry
+        for entry in EMBEDDED
+        if entry.loss not in ("contrastive_loss", "triplet_margin_loss", "batch_triplet_loss")
+        or entry.options.get("distance") == "cosine"
+    ],
+    ids=str,
 )
 
 
@@ -230,6 +243,64 @@ def test_nan_spoils_its_batch(entry: Entry, place: tuple[int, int]) -> None:
                 assert np.array_equal(np.isnan(found), spoiled), argument
             elif name.endswith("value") or argument not in ("query", "positive_key"):
                 assert np.isnan(found).all(), f"{name} of {argument}"
+
+
+@ANGULAR
+@given(data=st.data())
+@QUICK
+def test_lengths_do_not_matter_to_angles(entry: Entry, data: st.DataObject) -> None:
+    """Each vector times a power of two of its own: same values, gradients over that power."""
+    arrays = data.draw(entry.arguments())
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    powers = {
+        name: 2.0 ** rng.integers(-20, 20, (*arrays[name].shape[:-1], 1)) for name in entry.wrt
+    }
+    scaled = {**arrays, **{name: arrays[name] * powers[name] for name in entry.wrt}}
+    before, after = calls(entry, arrays), calls(entry, scaled)
+    for (name, expected), (_, found) in zip(before, after, strict=True):
+        argument = name.partition(".")[2]
+        assert bits(expected) == bits(found * powers[argument] if argument else found), name
+
+
+@ANGULAR
+@pytest.mark.parametrize("seed", range(2))
+def test_a_gradient_by_angles_turns_its_vector(entry: Entry, seed: int) -> None:
+    """It has no part along the vector, but for the promise of each component."""
+    arrays = entry.sample(seed)
+    reduction = entry.reductions[-1]
+    for name, gradient in zip(entry.wrt, gradients(entry, arrays, reduction), strict=True):
+        along = np.abs(np.sum(gradient * arrays[name], axis=-1))
+        sizes = np.abs(gradient).max(axis=-1) * np.abs(arrays[name]).max(axis=-1)
+        terms = np.maximum(sizes, 1) / entry.options.get("temperature", 1.0)
+        assert (along <= entry.function.promise.float64 * C * np.spacing(terms)).all(), name
+
+
+@EVERY
+def test_threads_and_blocks_change_nothing(
+    entry: Entry, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads no bit; blocks of similarities what the order of a sum may change."""
+    arrays = entry.sample(10, n=40)
+    reduction = entry.reductions[0]
+
+    def answer() -> list[Any]:
+        options = {**entry.options, "reduction": reduction, "wrt": entry.wrt}
+        value, found = entry.function.value_and_grad(**arrays, **options)
+        return [value, *found]
+
+    whole = answer()
+    monkeypatch.setattr("refloss.evaluation.BLOCK_NUMBERS", 64)
+    monkeypatch.setattr("refloss.similarity.ANCHORS", 16)
+    monkeypatch.setattr("refloss.similarity.CANDIDATES", 24)
+    monkeypatch.setattr("refloss.triplets.ROOM", 16 * 40 * C)
+    threads(1)
+    alone = answer()
+    threads(3)
+    assert [*map(bits, alone)] == [*map(bits, answer())]
+    for one, other in zip(whole, alone, strict=True):
+        entry.conditioned(other, one)
+        if entry in PAIRED or entry.loss == "batch_triplet_loss":
+            assert bits(one) == bits(other)
 
 
 @EVERY
