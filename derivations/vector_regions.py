@@ -101,7 +101,7 @@ def triplets() -> Iterator[Case]:
 
 
 def _ordinary_triplets() -> Iterator[Case]:
-    norms: tuple[Option, ...] = (2.0, 1.0, 3.0, 1.5, "inf", 2.5, 1.1, 7.0)
+    norms: tuple[Option, ...] = (2.0, 1.0, 3.0, 1.5, "inf", 2.5, 1.1, 7.0, 40.0)
     kinds = itertools.product(norms, (1e-6, 0.0), (False, True))
     for number, (p, eps, swap) in enumerate(kinds):
         for form in FORMATS:
@@ -238,7 +238,7 @@ def against(
 
 
 def contrasts() -> Iterator[Case]:
-    kinds: tuple[Option, ...] = (2.0, 1.0, 3.0, 1.5, "inf", 2.5, 1.1, 7.0)
+    kinds: tuple[Option, ...] = (2.0, 1.0, 3.0, 1.5, "inf", 2.5, 1.1, 7.0, 40.0)
     for number, p in enumerate(kinds):
         for form in FORMATS:
             components = 1 + (number + form.precision) % 4
