@@ -197,25 +197,50 @@ def _conventions(
     One answer may agree with a convention by accident, a lost one most of all: 0, NaN and infinity
     are said by many. So an implementation follows a convention only if more of its answers agree
     with that and not with the textbook than the other way round, counted over cases of one form
-    (class indices and class probabilities, for example, are two forms).
+    (class indices and class probabilities, for example, are two forms). What several conventions
+    explain is put down to the one that explains most.
     """
     said: list[Said] = []
     votes: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
-    for (one, component, computed, _), grade in zip(parts, grades, strict=True):
+    for (one, component, computed, expected), grade in zip(parts, grades, strict=True):
         found: Said = {}
+        textbook = grade <= Grade.ACCURATE
         for name, answers in one.case.row.conventions.items():
             if component in answers and len(answers[component].answer) == len(computed):
                 answer = answers[component].answer
-                found[name] = measure(computed, answer, dtype, accurate)
-                as_said = found[name][1]
-                agrees, textbook = as_said <= Grade.ACCURATE, grade <= Grade.ACCURATE
+                distance, as_said = measure(computed, answer, dtype, accurate)
+                alike = _alike(expected.answer, answer, dtype, accurate)
+                agrees = (as_said <= Grade.ACCURATE) & ~alike
                 key = (name, component, one.case.form)
-                votes[key] += int((agrees & ~textbook).sum()) - int((textbook & ~agrees).sum())
+                votes[key] += int((agrees & ~textbook).sum()) - int(
+                    (textbook & ~agrees & ~alike).sum()
+                )
+                by_itself = measure(computed, Answer(answer.lower, answer.upper), dtype, accurate)
+                found[name] = distance, np.where(alike, by_itself[1], as_said)
         said.append(found)
+
+    def followed(found: Said, component: str, form: tuple[str, ...]) -> Said:
+        names = sorted(found, key=lambda name: -votes[name, component, form])
+        return {name: found[name] for name in names if votes[name, component, form] > 0}
+
     return [
-        {name: of for name, of in found.items() if votes[name, component, one.case.form] > 0}
+        followed(found, component, one.case.form)
         for (one, component, *_), found in zip(parts, said, strict=True)
     ]
+
+
+def _alike(
+    textbook: Answer, answer: Answer, dtype: str, accurate: float | None
+) -> NDArray[np.bool_]:
+    """Where the textbook's answer passes for that of a convention.
+
+    The convention's comes with a large scale there. It can neither be told from the textbook's nor
+    excuse what differs from both: digits were lost to rounding, not to another opinion.
+    """
+    if answer.scale is None:
+        return np.zeros(len(answer), bool)
+    grade = measure(rounded(textbook.lower, dtype), answer, dtype, accurate)[1]
+    return np.asarray(grade <= Grade.ACCURATE, bool)
 
 
 def _unusable(result: NDArray[Any], expected: Expected) -> str:

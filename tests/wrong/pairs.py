@@ -254,7 +254,7 @@ def cosine_loss(cosine: Any, target: Any, margin: float) -> Any:
     return np.where(target > 0, 1 - cosine, np.maximum(0, cosine - margin))
 
 
-@mistake(COSINE, "value", "near-duplicates", Grade.LOSES_DIGITS, "float64")
+@mistake(COSINE, "value", "near-duplicates", Grade.LOSES_DIGITS)
 def one_minus_cosine(x1: Any, x2: Any, target: Any, margin: float = 0.0) -> Any:
     """1 - cos of vectors that are nearly parallel is what rounding left: optax.cosine_distance."""
     return cosine_loss(cosine(x1, x2), target, margin)

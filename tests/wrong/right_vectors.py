@@ -124,4 +124,7 @@ def cosine_embedding_loss(
     return reduced(x1, value, gradients, reduction)
 
 
-RIGHT = {function.__name__: function for function in (contrastive_loss, cosine_embedding_loss, triplet_margin_loss)}
+RIGHT = {
+    function.__name__: function
+    for function in (contrastive_loss, cosine_embedding_loss, triplet_margin_loss)
+}

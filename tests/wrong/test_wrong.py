@@ -54,7 +54,8 @@ def test_each_mistake_is_found_where_it_was_made(made: Mistake) -> None:
     assert max(finding.grade for finding in found) >= made.grade, report.to_text()
     if made.grade is Grade.CONVENTION:
         kinds = {finding.kind for finding in found}
-        assert any(kind.startswith("convention: ") for kind in kinds), kinds
+        named = {kind for kind in kinds if kind.startswith("convention: ")}
+        assert len(named) == 1, kinds
 
 
 @pytest.mark.parametrize("made", MISTAKES, ids=str)
