@@ -127,10 +127,10 @@ def views() -> Iterator[Case]:
     for reduction in REDUCTIONS:
         nothing = {"z_i": array([], (0, 3)), "z_j": array([], (0, 3))}
         yield Case("empty", nothing, {"reduction": reduction})
-    many = {"z_i": eighths((32, 16), 51), "z_j": eighths((32, 16), 52)}
+    many = {"z_i": eighths((64, 32), 51), "z_j": eighths((64, 32), 52)}
     for temperature, reduction in ((0.5, "mean"), (0.05, "sum")):
         options: Options = {"temperature": temperature, "reduction": reduction}
-        yield Case("large", many, options, at=sampled(32 * 16))
+        yield Case("large", many, options, at=sampled(64 * 32))
 
 
 # Queries and keys ------------------------------------------------------------------------------

@@ -19,8 +19,14 @@ from derivations.rows import invariant
 from derivations.statement import Statement
 
 ROOT = Path(__file__).resolve().parents[2]
-# one that is quick to make: rationals, balls, limits, kinks and conventions between them
-QUICK = ("smooth_labels", "kl_div", "binary_cross_entropy_with_logits", "l1_loss")
+# quick to make: rationals, balls, limits, kinks, conventions and compositions between them
+QUICK = (
+    "smooth_labels",
+    "kl_div",
+    "binary_cross_entropy_with_logits",
+    "l1_loss",
+    "cosine_embedding_loss",
+)
 
 
 def answer(loss: str, case: Case) -> dict[str, object]:
