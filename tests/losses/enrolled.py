@@ -92,6 +92,7 @@ PAIR_MARKS = replace(MARKS, shape=LABELS.shape)
 
 # A batch of N embeddings, a queue of other ones, and classes with more than one embedding
 BATCH = replace(VECTORS, shape=lambda n, c, d: (n, c))
+BATCH_SIGNS = replace(SIGNS, shape=lambda n, c, d: (n,))
 QUEUE = replace(VECTORS, shape=lambda n, c, d: (2 * n - 1, c))
 GROUPS = replace(
     LABELS,

@@ -6,8 +6,9 @@ torch computes a gradient as a difference, so that its small entries are no bett
 """
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -18,12 +19,17 @@ import refloss
 from refloss.accuracy import FORMATS, Answer, Truth, ulp_error
 
 from .enrolled import (
+    BATCH,
+    BATCH_SIGNS,
     CLASS_WEIGHTS,
+    DISTANCES,
     LABELS,
     LOG_PROBABILITIES,
     LOGITS,
     PROBABILITIES,
+    SIGNS,
     SOME_IGNORED,
+    TRIPLET,
     WEIGHTS,
     Entry,
     Kind,
@@ -61,6 +67,9 @@ class Ground:
 
 
 REDUCTION = {"reduction": ("none", "mean", "sum")}
+# So long that the 1e-12 which torch adds to the squares of lengths makes no difference
+LONG = replace(BATCH, fill=lambda rng, s: 2.0**20 * rng.standard_normal(s))
+OTHER_NAMES = {"cosine_embedding_loss": {"x1": "input1", "x2": "input2"}}
 GROUNDS = [
     Ground(
         "cross_entropy",
@@ -107,6 +116,36 @@ GROUNDS = [
             ("smooth_l1_loss", {}, {"beta": (0.0, 0.5, 1.0, 3.0)}),
         )
     ),
+    Ground(
+        "triplet_margin_loss",
+        {name: (kind,) for name, kind in TRIPLET.items()},
+        {},
+        {
+            **REDUCTION,
+            "margin": (0.5, 2.0),
+            "p": (1.0, 1.5, 2.0, 3.0, math.inf),
+            "eps": (1e-6, 0.25),
+            "swap": (False, True),
+        },
+    ),
+    Ground(
+        "cosine_embedding_loss",
+        {"x1": (LONG,), "x2": (LONG,), "target": (BATCH_SIGNS,)},
+        {},
+        {**REDUCTION, "margin": (0.0, 0.25, -0.5)},
+    ),
+    Ground(
+        "margin_ranking_loss",
+        {"input1": (LOGITS,), "input2": (LOGITS,), "target": (SIGNS,)},
+        {},
+        {**REDUCTION, "margin": (0.0, 1.5)},
+    ),
+    Ground(
+        "hinge_embedding_loss",
+        {"input": (DISTANCES,), "target": (SIGNS,)},
+        {},
+        {**REDUCTION, "margin": (0.5, 1.0)},
+    ),
 ]
 ENTRIES = [entry for ground in GROUNDS for entry in ground.entries()]
 
@@ -114,7 +153,7 @@ ENTRIES = [entry for ground in GROUNDS for entry in ground.entries()]
 def asked(entry: Entry, dtype: str) -> dict[str, Any]:
     """Ordinary arrays, with some rows ignored under whatever index says so."""
     arrays = entry.sample(11, dtype)
-    if entry.arrays["target"] is SOME_IGNORED:
+    if entry.arrays.get("target") is SOME_IGNORED:
         ignored = entry.options.get("ignore_index", -100)
         arrays["target"] = np.where(arrays["target"] < 0, ignored, arrays["target"])
     return arrays
@@ -128,7 +167,9 @@ def test_value_and_gradients_agree(entry: Entry, dtype: str) -> None:
     tensors = {name: torch.tensor(array) for name, array in arrays.items()}
     for name in entry.wrt:
         tensors[name].requires_grad_()
-    theirs = getattr(F, entry.loss)(**tensors, **entry.options)
+    names = OTHER_NAMES.get(entry.loss, {})
+    called = {names.get(name, name): tensor for name, tensor in tensors.items()}
+    theirs = getattr(F, entry.loss)(**called, **entry.options)
     gradients = torch.autograd.grad(theirs.sum(), [tensors[name] for name in entry.wrt])
     value, found = entry.function.value_and_grad(**arrays, **entry.options, wrt=entry.wrt)
     each = np.abs(entry.function(**arrays, **{**entry.options, "reduction": "none"})).max()
@@ -155,6 +196,8 @@ def test_torch_has_the_same_arguments_with_the_same_defaults() -> None:
     for loss in dict.fromkeys(ground.loss for ground in GROUNDS):
         theirs = inspect.signature(getattr(F, loss)).parameters
         ours = inspect.signature(getattr(refloss, loss)).parameters
+        names = OTHER_NAMES.get(loss, {})
+        ours = {names.get(name, name): parameter for name, parameter in ours.items()}
         expected = [name for name in theirs if name not in ("size_average", "reduce")]
         assert [name for name in ours if name != "backend"] == expected, loss
         for name in expected:
