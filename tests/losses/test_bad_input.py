@@ -14,6 +14,7 @@ import pytest
 
 import refloss
 
+from .bad_embeddings import EMBEDDINGS, Case
 from .enrolled import EMBEDDED, ENROLLED, Entry
 
 CE, NLL = refloss.cross_entropy, refloss.nll_loss
@@ -24,6 +25,9 @@ MSE, L1, KL, VAE = refloss.mse_loss, refloss.l1_loss, refloss.kl_div, refloss.ga
 DISTIL, SMOOTH = refloss.distillation_loss, refloss.smooth_labels
 BALANCED = refloss.class_balanced_weights
 
+FROM_DISTANCE, HINGE = refloss.contrastive_loss_from_distance, refloss.hinge_embedding_loss
+COSINE, SUP_CON = refloss.cosine_embedding_loss, refloss.sup_con_loss
+
 Z = np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
 Y = np.array([2, 0])
 P = np.array([[0.25, 0.25, 0.5], [0.5, 0.5, 0.0]])
@@ -32,8 +36,6 @@ T = np.array([1.0, 0.0, 0.5])
 NAN, INF = math.nan, math.inf
 
 EVERY = pytest.mark.parametrize("entry", [*ENROLLED, *EMBEDDED], ids=str)
-
-Case = tuple[str, Callable[[], Any], type[Exception], str]
 
 SHAPES: list[Case] = [
     ("one label short", lambda: CE(Z, Y[:1]), ValueError, r"target: .*\(2,\).*got \(1,\)"),
@@ -261,7 +263,7 @@ OPTIONS: list[Case] = [
     ("threads", lambda: refloss.set_num_threads(0), ValueError, r"count: .*got 0"),
 ]
 
-TABLE = SHAPES + LABELS + DTYPES + RANGES + OPTIONS
+TABLE = SHAPES + LABELS + DTYPES + RANGES + OPTIONS + EMBEDDINGS
 
 
 @pytest.mark.parametrize(
@@ -339,3 +341,7 @@ def test_nan_is_no_bad_input_and_no_warning(dtype: Any) -> None:
     assert np.isnan(PROBS(x, 0))
     assert np.isnan(FOCAL(x, x))
     assert np.isnan(CE(x, 0, x))
+    assert np.isnan(FROM_DISTANCE(x, x))
+    assert np.isnan(HINGE(x, np.array([1, NAN], dtype)))
+    assert np.isnan(COSINE(x, x, 1))
+    assert np.isnan(SUP_CON(x[:, None], [0, 0]))
