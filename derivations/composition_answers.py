@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 from flint import fmpq
 
-from derivations import composition_source
 from derivations.case import Answers, Array, Case
 from derivations.composition import Composition
 from derivations.composition_source import compiled, sizes_of
@@ -80,6 +79,3 @@ def _placed(array: Array, axes: int) -> Mapping[Any, Any]:
     if axes == 1:
         return dict(enumerate(numbers))
     return {divmod(n, array.shape[-1]): x for n, x in enumerate(numbers)}
-
-
-__all__ = ["RowCount", "answer", "composition_source", "row_count"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import sympy
-from sympy import Expr, IndexedBase, Symbol
+from sympy import Expr, Symbol
 
 from derivations import conditioned
 from derivations.composition import Composition
@@ -109,7 +109,7 @@ class CompositionPrinter(NumberPrinter):
         return f"compare({self._print(a)}, {self._print(b)}) {closed} 0"
 
     def _print_AccumulationBounds(self, e: Any) -> str:
-        if e.is_finite is False or sympy.oo in e.args:
+        if sympy.oo in e.args:
             return "ANYTHING"
         low, high = (self._print(end) for end in e.args)
         return f"Conditioned({low}.low, {high}.high)"
@@ -118,10 +118,7 @@ class CompositionPrinter(NumberPrinter):
         return f"total([{self._loop(e)}])"
 
     def _print_Largest(self, e: Any) -> str:
-        return f"most([NOUGHT, {self._starred(e)}])"
-
-    def _starred(self, e: Any) -> str:
-        return f"*[{self._loop(e)}]"
+        return f"most([NOUGHT, *[{self._loop(e)}]])"
 
     def _loop(self, e: Any) -> str:
         loops = (
@@ -193,6 +190,3 @@ def sizes_of(
         for symbol, extent in zip(symbols, extents, strict=True):
             assert found.setdefault(symbol, extent) == extent, (name, shape)
     return found
-
-
-__all__ = ["CompositionPrinter", "Formula", "IndexedBase", "compiled", "sizes_of"]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from derivations.case import Case, Option, array
-from derivations.formats import FLOAT64, FORMATS, Format
+from derivations.formats import FORMATS, Format
 from derivations.regions import NAN, eighths, normals, sampled, seeded
 
 REGIONS = {
@@ -374,6 +374,3 @@ def _shapes_of_pairs(kinds: Sequence[Options], targets: Sequence[float]) -> Iter
     many["target"] = array([targets[n % 2] for n in range(64)])
     for reduction in ("mean", "sum"):
         yield Case("large", many, {"reduction": reduction}, at=sampled(64 * 32))
-
-
-__all__ = ["FLOAT64", "REGIONS", "contrasts", "cosines", "selected", "triplet", "triplets"]
