@@ -86,7 +86,7 @@ def framework(name: str) -> Target:
     Raises
     ------
     TargetError
-        If it is not installed.
+        If it is not installed, or cannot be imported as it is installed here.
     """
     adapter = adapter_of(name)
     if missing := missing_for(adapter):
@@ -96,7 +96,11 @@ def framework(name: str) -> Target:
         )
     namespace: dict[str, Any] = {}
     imports = "; ".join(dict.fromkeys([arrays_of(adapter.ARRAYS).imports, adapter.IMPORTS]))
-    exec(imports, namespace)
+    try:
+        exec(imports, namespace)
+    except Exception as error:
+        said = str(error).partition("\n")[0]
+        raise TargetError(f"{name} cannot be imported: {type(error).__name__}: {said}") from error
     generic = getattr(adapter, "any_loss", None)
     calls = {loss: getattr(adapter, loss, generic) for loss in oracles.names()}
     return Target(

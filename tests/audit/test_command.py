@@ -133,6 +133,17 @@ def test_a_framework_that_is_missing_says_how_to_get_it(
     assert "python -m pip install torch" in capsys.readouterr().err
 
 
+def test_a_framework_that_is_broken_is_one_line(
+    tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from refloss.audit.frameworks import scipy
+
+    monkeypatch.setattr(scipy, "IMPORTS", "raise RuntimeError('no operator\\nat all')")
+    assert main(["audit", "scipy"]) == 2
+    expected = "refloss audit: scipy cannot be imported: RuntimeError: no operator\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_nothing_to_audit_exits_with_5(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["audit", "scipy", "--dtype", "float16", "--loss", "cross_entropy"]
     assert main(command) == 5
