@@ -224,8 +224,8 @@ def class_indices(labels: Array, classes: int, ignore_index: int | None = None) 
     _refuse_first("target", labels, bad, expectation)
 
 
-def labels(name: str, x: Any, model: Array) -> Array:
-    """Class indices: whole numbers in an array of the input's library."""
+def labels(name: str, x: Any, model: Array, model_name: str = "input") -> Array:
+    """Class indices: whole numbers in an array of the model's library."""
     array = as_array(name, x)
     xp = namespace(model)
     if isinstance(x, list | tuple | int) and not isinstance(x, bool):
@@ -233,7 +233,7 @@ def labels(name: str, x: Any, model: Array) -> Array:
             array = array.astype(np.int64)
         if array.dtype.kind in "iu" and not isinstance(model, np.ndarray):
             array = xp.asarray(array.tolist(), dtype=xp.int64, device=device(model))
-    same_library(name, array, model, "input")
+    same_library(name, array, model, model_name)
     if not is_integer(array):
         raise TypeError(f"{name}: expected class indices of an integer dtype, got {array.dtype}")
     if dtype_name(array) == "uint64":  # what int64 cannot hold would wrap, to -100 perhaps
@@ -289,7 +289,7 @@ def embeddings(name: str, x: Any, model: Array | None = None, model_name: str = 
 
 def row_labels(x: Any, model: Array, model_name: str) -> Array:
     """A whole number for each row of the model."""
-    array = labels("labels", x, model)
+    array = labels("labels", x, model, model_name)
     if tuple(array.shape) != tuple(model.shape[:1]):
         raise ValueError(
             f"labels: expected one for each row of {model_name}, shape {tuple(model.shape[:1])}, "

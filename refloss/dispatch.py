@@ -28,34 +28,37 @@ WITH_BATCHMEAN = (*REDUCTIONS, "batchmean")
 MAX_AXES = 7
 
 
-def kernels_for(model: Array, backend: str | None) -> ModuleType:
-    """The kernels that run a call: Numba for NumPy arrays, the array path for all others."""
+def kernels_for(model: Array, backend: str | None, name: str = "input") -> ModuleType:
+    """The kernels that run a call: Numba for NumPy arrays, the array path for all others.
+
+    ``name`` is the argument that ``model`` came as.
+    """
     if backend is not None:
         arguments.one_of("backend", backend, ("numba", "array"))
     numpy_array = isinstance(model, np.ndarray)
     if backend == "numba" and not numpy_array:
         raise TypeError(
-            f"input: backend='numba' expected a NumPy array, got {type(model).__name__}; "
+            f"{name}: backend='numba' expected a NumPy array, got {type(model).__name__}; "
             "backend='array' takes it"
         )
-    name = "cpu" if numpy_array and backend != "array" else "arrays"
-    if name == "arrays":
-        _can_compute(model)
-    return import_module(f"refloss.kernels.{name}")
+    kernels = "cpu" if numpy_array and backend != "array" else "arrays"
+    if kernels == "arrays":
+        _can_compute(model, name)
+    return import_module(f"refloss.kernels.{kernels}")
 
 
-def _can_compute(model: Array) -> None:
+def _can_compute(model: Array, name: str) -> None:
     xp = arguments.namespace(model)
     try:
         probe = xp.astype(model[:0, ...] if model.ndim else xp.reshape(model, (1,)), xp.float64)
     except Exception as problem:
         raise TypeError(
-            f"input: the array path computes in float64, which {type(model).__name__} refused: "
+            f"{name}: the array path computes in float64, which {type(model).__name__} refused: "
             f"{problem}"
         ) from problem
     if arguments.dtype_name(probe) != "float64":
         raise TypeError(
-            f"input: the array path computes in float64, but {type(model).__name__} made it "
+            f"{name}: the array path computes in float64, but {type(model).__name__} made it "
             f"{probe.dtype} (JAX needs jax_enable_x64)"
         )
 
@@ -85,7 +88,7 @@ def elementwise(
     parameters : numbers that formulas name
     fixed : variables that cannot be differentiated in this call
     """
-    model = next(iter(variables.values()))
+    first, model = next(iter(variables.items()))
     arguments.one_of("reduction", reduction, reductions)
     shape = tuple(model.shape)
     arrays: dict[str, Array] = dict(variables)
@@ -99,13 +102,13 @@ def elementwise(
     if reduction == "mean":
         denominator = float(prod(shape))
         if mean_over_weights and weight is not None:
-            denominator = _sum(weight, shape, kernels_for(model, backend))
+            denominator = _sum(weight, shape, kernels_for(model, backend, first))
     elif reduction == "batchmean":
         denominator = float(shape[0] if shape else 1)
     return Plan(
         block=ElementBlock,
         formulas=formulas,
-        kernels=kernels_for(model, backend),
+        kernels=kernels_for(model, backend, first),
         model=model,
         arrays=arrays,
         originals={name: array for name, array in variables.items() if name not in fixed},
@@ -223,9 +226,9 @@ def vectorwise(
     constants : further numbers of each row, of shape (...)
     parameters : numbers that formulas name
     """
-    name, model = next(iter(variables.items()))
+    first, model = next(iter(variables.items()))
     arguments.one_of("reduction", reduction, REDUCTIONS)
-    arguments.vectors(name, model)
+    arguments.vectors(first, model)
     *outer, components = model.shape
     rows = prod(outer)
     xp = arguments.namespace(model)
@@ -235,7 +238,7 @@ def vectorwise(
     return Plan(
         block=PairBlock,
         formulas=formulas,
-        kernels=kernels_for(model, backend),
+        kernels=kernels_for(model, backend, first),
         model=model,
         arrays=arrays,
         originals=variables,
@@ -276,10 +279,10 @@ def similarities(
     own : the embeddings of which each anchor has one more candidate, its positive
     only_paired : whether a mean counts only the anchors that have a positive
     """
-    model = next(iter(variables.values()))
+    first, model = next(iter(variables.items()))
     arguments.one_of("reduction", reduction, REDUCTIONS)
     return SimilarityPlan(
-        kernels=kernels_for(model, backend),
+        kernels=kernels_for(model, backend, first),
         model=model,
         originals=variables,
         shape=(int(anchors.labels.shape[0]),),
@@ -303,7 +306,7 @@ def batch_of(
         "mining": arguments.one_of("mining", mining, MININGS),
         "margin": arguments.number("margin", margin, low=0, finite=True),
         "distance": arguments.one_of("distance", distance, DISTANCES),
-        "kernels": kernels_for(x, backend),
+        "kernels": kernels_for(x, backend, "embeddings"),
     }
 
 

@@ -145,7 +145,7 @@ class Loss(Generic[P]):
         array = arguments.floating(
             "grad_output", arguments.as_array_like("grad_output", grad_output, plan.model)
         )
-        arguments.same_library("grad_output", array, plan.model, "input")
+        arguments.same_library("grad_output", array, plan.model, "the value")
         shape = plan.shape if plan.reduction == "none" else ()
         if tuple(array.shape) != shape:
             raise ValueError(

@@ -66,7 +66,7 @@ def class_balanced_weights(
     if array.ndim != 1 or array.shape[0] == 0:
         raise ValueError(f"counts: expected one count a class, (C,), got shape {array.shape}")
     arguments.non_negative("counts", array, "expected counts >= 0")
-    kernels = kernels_for(array, backend)
+    kernels = kernels_for(array, backend, "counts")
     numbers = xp.astype(array, xp.float64)
     if not bool(xp.any(numbers != 0)):
         raise ValueError("counts: expected at least one class with samples, got zeros only")

@@ -81,7 +81,7 @@ def smooth_labels(
         arguments.class_indices(array, classes)
         result = arguments.floating_dtype(dtype, array)
         shape = (*array.shape, classes)
-        kernels = kernels_for(array, backend)
+        kernels = kernels_for(array, backend, "target")
         labels = xp.reshape(array, (-1, 1))
         masses = kernels.onehot(labels, classes)
     else:
@@ -89,7 +89,7 @@ def smooth_labels(
         shape, result = tuple(array.shape), arguments.native(array)
         if not shape or shape[-1] != classes:
             raise ValueError(f"target: expected shape (..., {classes}), got {shape}")
-        kernels = kernels_for(array, backend)
+        kernels = kernels_for(array, backend, "target")
         masses = xp.reshape(xp.astype(array, xp.float64), (-1, classes))
     out = xp.reshape(kernels.map_formula(smoothed, {"target": masses, **known}), shape)
     return rounded(out, result) if isinstance(out, np.ndarray) else xp.astype(out, result)

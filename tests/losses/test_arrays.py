@@ -72,12 +72,19 @@ def test_torch(entry: Entry, dtype: str) -> None:
         entry.kept(found.to(torch.float64).numpy(), expected, dtype, promises=2)
 
 
-@pytest.mark.parametrize("entry", ENROLLED[:1], ids=str)
+@EVERY
 def test_arrays_of_two_libraries_are_refused(entry: Entry) -> None:
+    """The error names the argument that is of the other library."""
     strict = pytest.importorskip("array_api_strict")
     arrays = entry.sample(1)
-    mixed = {**arrays, "input": strict.asarray(arrays["input"])}
-    with pytest.raises(TypeError, match=r"target: expected Array like input, got ndarray"):
-        entry.function(**mixed)
-    with pytest.raises(TypeError, match=r"input: backend='numba' expected a NumPy array"):
-        entry.function(mixed["input"], strict.asarray(arrays["target"]), backend="numba")
+    ours = {name: strict.asarray(array) for name, array in arrays.items()}
+    for name in [*arrays][1:]:
+        with pytest.raises(TypeError, match=rf"^{name}: expected Array like \w+, got ndarray"):
+            entry.function(**{**ours, name: arrays[name]}, **entry.options)
+    message = rf"^{entry.first}: backend='numba' expected a NumPy array, got Array"
+    with pytest.raises(TypeError, match=message):
+        entry.function(**ours, **entry.options, backend="numba")
+    upstream = np.ones(()) if "none" not in entry.reductions else np.ones(entry.value_shape(arrays))
+    reduction = entry.reductions[0]
+    with pytest.raises(TypeError, match=r"^grad_output: expected Array like the value, got ndarr"):
+        entry.function.grad(**ours, **entry.options, reduction=reduction, grad_output=upstream)
