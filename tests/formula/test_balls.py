@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 from flint import arb, ctx, fmpq
 
-from refloss.formula import absolute, exp, log1p, power, product, quotient, where, words
+from refloss.formula import absolute, exp, log1p, power, product, quotient, sqrt, where, words
 from refloss.formula.balls import MEANING, Ball, UndecidedError, exact
 from refloss.formula.exponential import excess, excess_series
 from refloss.formula.logistic import softplus
@@ -106,6 +106,18 @@ def powers(x, exponent):
 def test_powers_at_zero():
     assert in_balls(powers, Ball(arb(0)), Ball(arb(0))) == 1
     assert in_balls(powers, Ball(arb(0)), Ball(arb(2))) == 0
+
+
+def root(x):
+    return sqrt(x)
+
+
+def test_square_roots():
+    with ctx.workprec(200):
+        assert in_balls(root, Ball(arb(2))).contains(arb(2).sqrt())
+        assert not in_balls(root, Ball(arb(2))).contains(arb(math.sqrt(2)))
+    assert in_balls(root, ball(4.0, 9.0)).contains(arb(2.5))
+    assert in_balls(root, Ball(arb(0))) == 0
 
 
 def chosen(x):

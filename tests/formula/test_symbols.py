@@ -6,7 +6,7 @@ import pytest
 import sympy
 from sympy import Rational, Symbol
 
-from refloss.formula import power, product, quotient, sum_error, where, words
+from refloss.formula import power, product, quotient, sqrt, sum_error, where, words
 from refloss.formula.reading import read
 from refloss.formula.symbols import Condition, Quantity, exact, meaning
 
@@ -64,6 +64,16 @@ def zeroth(x):
 
 def test_zeroth_power():
     assert over_the_reals(zeroth, sympy.S.Zero) == 1
+
+
+def root(x):
+    return sqrt(x) / 3
+
+
+def test_square_roots_stay_exact():
+    assert over_the_reals(root, sympy.Integer(8)) == 2 * sympy.sqrt(2) / 3
+    assert over_the_reals(root, sympy.Rational(9, 4)) == Rational(1, 2)
+    assert over_the_reals(root, x**2) == sympy.Abs(x) / 3
 
 
 @pytest.mark.parametrize(
