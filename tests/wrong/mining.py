@@ -44,7 +44,7 @@ def anchor_as_its_own_positive(
     distance: str = "euclidean",
     reduction: str = "mean",
 ) -> Any:
-    """The mask of positives keeps its diagonal: PML#476 had such triplets."""
+    """The mask of positives keeps its diagonal, and every anchor has a positive at distance 0."""
     d = distances(embeddings, distance)
     triplets = list_triplets(d, labels, mining, margin)
     if mining == "all":
@@ -114,7 +114,7 @@ def mean_of_no_triplets(
     distance: str = "euclidean",
     reduction: str = "mean",
 ) -> Any:
-    """0 / 0 in a batch of a single class: PML#107."""
+    """0 / 0 in a batch without a triplet: PML#107, tensorflow/addons#2447."""
     d = distances(embeddings, distance)
     value = refloss.batch_triplet_loss(embeddings, labels, margin, mining, distance, reduction)
     nothing = len(list_triplets(d, labels, mining, margin)[0]) == 0
@@ -177,7 +177,7 @@ def direction_between_equals(
     distance: str = "euclidean",
     reduction: str = "mean",
 ) -> Any:
-    """(x - y) / d is NaN between equal embeddings: PML#24, tensorflow#30199."""
+    """(x - y) / d is NaN between equal embeddings: tensorflow#30199."""
     loss = refloss.batch_triplet_loss
     given = (margin, mining, distance, reduction)
     value, gradient = loss.value_and_grad(embeddings, labels, *given)
@@ -238,7 +238,7 @@ def positives_among_all(
     margin: float = 1.0,
     distance: str = "euclidean",
 ) -> Any:
-    """The farthest of all rows, its label not looked at, is the hardest positive."""
+    """The farthest of all rows, its label not looked at, is the hardest positive: like PML#476."""
     a, p, n = refloss.mine_triplets(embeddings, labels, mining, margin, distance)
     if mining != "hard":
         return a, p, n

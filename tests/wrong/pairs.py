@@ -135,7 +135,7 @@ def slope_of_no_distance(
     p: float = 2.0,
     eps: float = 1e-6,
 ) -> Any:
-    """(x - y) / ||x - y|| is NaN between equal vectors: tensorflow#30199, PML#282."""
+    """(x - y) / ||x - y|| is NaN between equal vectors: tensorflow#30199."""
     loss = refloss.triplet_margin_loss
     value, gradient = loss.value_and_grad(anchor, positive, negative, margin, p, eps, False, "none")
     if p != 2:

@@ -37,7 +37,7 @@ def others(n: int) -> Any:
 
 @mistake(NT_XENT, "value", "temperature")
 def overflow_of_exp(z_i: Any, z_j: Any, temperature: float = 0.5, reduction: str = "mean") -> Any:
-    """exp(s / t) is infinite from t = 1/88 on in float32: lightning-bolts#811, #681."""
+    """exp(s / t) is infinite from t = 1/88 on in float32: lightning-bolts#811, #320."""
     z = unit(np.concatenate([z_i, z_j]))
     exps = np.where(others(len(z)), np.exp(z @ z.T / z.dtype.type(temperature)), 0)
     partner = np.roll(np.arange(len(z)), len(z_i))
@@ -274,7 +274,7 @@ def sum_over_positives(embeddings: Any, labels: Any, temperature: float = 0.1) -
 def every_anchor_in_the_mean(
     embeddings: Any, labels: Any, temperature: float = 0.1, reduction: str = "mean"
 ) -> Any:
-    """Anchors without a positive have loss 0 and count: SupContrast after PR #142."""
+    """Anchors without a positive have loss 0 and count, as in SupContrast's PR #142."""
     if reduction != "mean":
         return refloss.sup_con_loss(embeddings, labels, temperature, reduction)
     wide = embeddings.astype(np.float64)
@@ -298,7 +298,7 @@ def one_positive_at_a_time(
 
 @mistake(SUP_CON, "value", "labels")
 def anchor_without_a_positive(embeddings: Any, labels: Any, temperature: float = 0.1) -> Any:
-    """0 / 0 for the only one of its class: SupContrast until PR #142."""
+    """0 / 0 for the only one of its class: SupContrast#141."""
     mask = positives(labels)
     return -np.where(mask, log_shares(embeddings, temperature), 0).sum(1) / mask.sum(1)
 
