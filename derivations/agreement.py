@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping
-from itertools import combinations, product
+from itertools import combinations, permutations, product
 from typing import Any
 
-from sympy import Expr, FiniteSet, Interval, Symbol, oo
+from sympy import Expr, FiniteSet, Interval, Rational, Symbol, oo
 
 from derivations.algebra import Algebra
 from derivations.explorer import Leaf, Path, explore
@@ -16,11 +16,16 @@ from derivations.statement import Statement
 
 Way = Callable[[Path], Expr]
 
+ANYTHING = Symbol("anything", real=True)  # what a textbook says where every answer is right
 
-def show_equal(working: Way, textbook: Way, facts: Facts, *, edges: bool = True) -> str:
+
+def show_equal(
+    working: Way, textbook: Way, facts: Facts, *, edges: bool = True, kink: bool = False
+) -> str:
     """Show that the working way gives what the textbook says, on every arm.
 
-    Without `edges`, only on arms that are open sets.
+    Without `edges`, only on arms that are open sets. With `kink` there is a kink everywhere: some
+    symbol was given a value at which the textbook says several things.
     """
     arms = kinks = 0
     for leaf in explore(lambda path: (working(path), textbook(path)), facts):
@@ -30,27 +35,39 @@ def show_equal(working: Way, textbook: Way, facts: Facts, *, edges: bool = True)
         if leaf.facts.vanishes(ours - theirs):
             arms += 1
         else:
-            _show_member(ours, textbook, leaf)
+            _show_member(ours, textbook, leaf, kink)
             kinks += 1
-    if not arms:
+    if not arms and not (kink and kinks):
         raise RefutedError("no arm can be reached")
     return counted(arms, "arm") + (f", {counted(kinks, 'kink')}" if kinks else "")
 
 
-def _show_member(ours: Expr, textbook: Way, leaf: Leaf) -> None:
+def _show_member(ours: Expr, textbook: Way, leaf: Leaf, kink: bool) -> None:
     """Show that a number lies between two of the textbook's arms that meet here."""
     facts = leaf.facts
-    if not facts.on_boundary:
+    if not (kink or facts.on_boundary):
         raise RefutedError(f"where {facts}: {ours} is not {leaf.outcome[1]}")
     meeting = [
         other.outcome
         for other in explore(textbook, facts)
         if all(_implied(facts, f.expression, f.kind) for f in other.facts.facts)
     ]
+    if any(other.has(ANYTHING) for other in meeting):
+        return
     below = any(_at_least(facts, ours - other) for other in meeting)
     above = any(_at_least(facts, other - ours) for other in meeting)
-    if not (below and above):
+    if not (below and above) and not _divides(facts, ours, meeting):
         raise RefutedError(f"where {facts}: {ours} is outside of what {meeting} span")
+
+
+def _divides(facts: Facts, ours: Expr, meeting: list[Expr]) -> bool:
+    """Whether a number lies half or a third of the way from one arm to another."""
+    shares = (Rational(1, 2), Rational(1, 3))
+    return any(
+        facts.vanishes(ours - share * one - (1 - share) * other)
+        for one, other in permutations(meeting, 2)
+        for share in shares
+    )
 
 
 def _at_least(facts: Facts, difference: Expr) -> bool:

@@ -15,9 +15,13 @@ from sympy import Abs, Expr, IndexedBase, Integer, KroneckerDelta, S, Sum, Symbo
 
 from derivations.agreement import counted, show_derivative, show_equal
 from derivations.algebra import Algebra
+from derivations.explorer import Path
 from derivations.facts import POSITIVE, ZERO, Facts
 from derivations.obligations import Obligation, RefutedError
 from derivations.statement import arms
+from refloss.formula import distance
+from refloss.formula.reading import read
+from refloss.formula.symbols import Quantity, exact, meaning
 
 D, N = Symbol("D", integer=True, positive=True), Symbol("N", integer=True, positive=True)
 d, i, j, k = (Symbol(name, integer=True) for name in "dijk")
@@ -78,18 +82,26 @@ def _distances() -> Iterator[Obligation]:
         ("p = 2", euclidean, _r_k / euclidean, known((total(_r**2), POSITIVE))),
         ("any p", norm, sympy.sign(_r_k) * (Abs(_r_k) / norm) ** (p - 1), known()),
     ]
-    for name, distance, derivative, facts in pieces:
+    for name, norm_of_r, derivative, facts in pieces:
         for variable, factor in ((x, 1), (y, -1)):
             what = f"{name}: the slope of |x - y + eps| in {variable}"
-            show = partial(slope, distance, variable[k], factor * derivative, facts)
+            show = partial(slope, norm_of_r, variable[k], factor * derivative, facts)
             yield Obligation("distance", what, show)
     yield Obligation("distance", "p = inf: the slope where one component is largest", _largest)
     yield Obligation("distance", "|r| has slope sign(r)", _absolute)
+    yield Obligation("distance", "the formula of the sign is the sign", _sign)
     yield Obligation("distance", "p > 1: |r|^p has slope 0 at r = 0", _power_at_zero)
 
 
 def _absolute() -> str:
     return slope(Abs(h), h, arms((S.One, h > 0), (S.NegativeOne, h < 0)), Facts(Algebra()))
+
+
+def _sign() -> str:
+    def ours(path: Path) -> Expr:
+        return sympy.sympify(exact(read(distance.sign, meaning(path))(Quantity(h))))
+
+    return show_equal(ours, lambda path: path.resolve(sympy.sign(h)), Facts(Algebra()))
 
 
 def _power_at_zero() -> str:

@@ -69,7 +69,7 @@ def settings(loss: str, variant: str) -> Iterator[Setting]:
         for d, target in product((1, 2, 3), (1, -1)):
             yield Setting({"N": 1, "D": d}, labels={"target": (target,)})
     elif loss == "nt_xent_loss":
-        yield from (Setting({"N": n, "D": 1}) for n in (1, 2))
+        yield from (Setting({"N": n, "D": 1}) for n in (2, 1))
         yield from (Setting({"N": n, "D": 2}, last=True) for n in (1, 2))
     elif loss == "info_nce_loss" and variant:
         yield from (Setting({"N": n, "D": d}, last=n == 3) for n, d in ((2, 1), (2, 2), (3, 1)))
@@ -112,7 +112,7 @@ def obligations(name: str, variant: str, composition: Composition) -> Iterator[O
             )
 
 
-def everywhere(show: Callable[[Setting], int], places: Sequence[Setting]) -> str:
+def everywhere(show: Callable[[Any], int], places: Sequence[Any]) -> str:
     """Show something in every setting; tells how many arms there were."""
     arms = 0
     for setting in places:
@@ -156,12 +156,12 @@ def derivative(composition: Composition, argument: str, setting: Setting) -> int
     components = int(composition.axes[argument][-1].subs(given))
 
     def textbook(path: Path) -> Expr:
-        written = WrittenOut(path, composition, given)
+        written = WrittenOut(path, composition.where, given)
         return Add(*(written(composition.textbook.subs(composition.row, n)) for n in range(rows)))
 
     def closed(path: Path, component: int) -> Expr:
         at = {composition.row: 0, composition.component: component}
-        return WrittenOut(path, composition, given)(composition.gradient[argument].subs(at))
+        return WrittenOut(path, composition.where, given)(composition.gradient[argument].subs(at))
 
     arms = 0
     for component in range(components - 1 if setting.last else 0, components):
@@ -193,8 +193,8 @@ def conditioned(composition: Composition, definition: Definition, setting: Setti
 def _same(composition: Composition, setting: Setting, one: Expr, other: Expr) -> int:
     given = {**setting.given(composition), composition.row: 0}
     text = show_equal(
-        lambda path: WrittenOut(path, composition, given)(one),
-        lambda path: WrittenOut(path, composition, given)(other),
+        lambda path: WrittenOut(path, composition.where, given)(one),
+        lambda path: WrittenOut(path, composition.where, given)(other),
         known(composition, given),
     )
     return int(text.split()[0])

@@ -16,6 +16,7 @@ import sympy
 from sympy import Abs, Expr, Max, Min, Piecewise, Rel, S
 
 from derivations.facts import NONNEGATIVE, POSITIVE, ZERO, Facts, UndecidedError
+from refloss.formula.distance import sign
 from refloss.formula.exponential import excess_series
 from refloss.formula.reading import Formula, read
 from refloss.formula.symbols import Condition, Quantity, meaning
@@ -255,7 +256,13 @@ def formula_on(path: Path, formula: Formula, quantities: Mapping[str, Expr]) -> 
 
 
 def _over_the_reals(formula: Formula) -> Formula:
-    """A series stands for its sum; `derivations.bounds` bounds the difference."""
-    if (formula.__module__, formula.__name__) == (excess_series.__module__, excess_series.__name__):
-        return lambda x: Quantity(sympy.exp(x.expression) - 1 - x.expression)
-    return formula
+    """A series stands for its sum, and a sign for what it is.
+
+    `derivations.bounds` and `derivations.chain_proofs` show that they may.
+    """
+    known = {
+        (excess_series.__module__, excess_series.__name__): lambda x: sympy.exp(x) - 1 - x,
+        (sign.__module__, sign.__name__): sympy.sign,
+    }
+    meant = known.get((formula.__module__, formula.__name__))
+    return formula if meant is None else lambda x: Quantity(meant(x.expression))

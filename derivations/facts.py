@@ -57,12 +57,26 @@ class Facts:
     def given(self, expression: Expr, kind: str) -> Facts:
         """The facts and one more: that the expression is > 0, >= 0 or = 0."""
         numerator, denominator = fraction(self.normal(expression))
-        below = self._polynomial_sign(denominator)
+        below = self._sign_of_nonzero(denominator)
         if kind != ZERO and not below:
             raise UndecidedError(f"the sign of {self.algebra.plain(denominator.as_expr())}")
         fact = Fact(numerator.as_expr() * (1 if kind == ZERO else below), kind)
         trivial = kind != POSITIVE and not fact.linear  # as a fact it would look like an edge
         return self if trivial or fact in self.facts else Facts(self.algebra, (*self.facts, fact))
+
+    def _sign_of_nonzero(self, polynomial: Any) -> int | None:
+        """The sign of what is not zero: an even power is positive then."""
+        sign = self._polynomial_sign(polynomial)
+        if sign is not None:
+            return sign
+        content, factors = factored(polynomial)
+        sign = 1 if content > 0 else -1
+        for factor, power in factors:
+            of_factor = 1 if power % 2 == 0 else self._polynomial_sign(factor)
+            if of_factor is None:
+                return None
+            sign *= of_factor
+        return sign
 
     def strictly(self) -> Facts:
         """The same facts without their boundaries."""
@@ -152,7 +166,7 @@ class Facts:
     def at_least_zero(self, expression: Expr) -> bool:
         """Whether the facts say that the expression is >= 0."""
         above, below = fraction(self.normal(expression))
-        sign = self._polynomial_sign(below)
+        sign = self._sign_of_nonzero(below)
         if not sign:
             return False
         return self.refutes({m: -c * sign for m, c in linear(above).items()}, POSITIVE)
@@ -170,7 +184,7 @@ class Facts:
         return False
 
     def equations(self) -> Iterator[tuple[Expr, Expr]]:
-        """Variables and sums that the facts determine, and by what."""
+        """Variables, sums and absolute values that the facts determine, and by what."""
         known: dict[Expr, Expr] = {}
         for fact in self.facts:
             if fact.kind == POSITIVE:
@@ -180,7 +194,8 @@ class Facts:
             equation = self.algebra.plain(fact.expression)
             for symbol, root in known.items():
                 equation = equation.subs(symbol, root)
-            unknowns = sorted(equation.atoms(sympy.Sum) | equation.free_symbols, key=str)
+            whole = equation.atoms(sympy.Sum, sympy.Abs)
+            unknowns = sorted(whole, key=str) + sorted(equation.free_symbols, key=str)
             for symbol in unknowns:
                 place = sympy.Dummy()
                 slope = equation.xreplace({symbol: place}).diff(place)

@@ -19,6 +19,7 @@ from derivations import (
     element_proofs,
     end_proofs,
     identities,
+    pair_proofs,
     row_proofs,
     weight_proofs,
 )
@@ -44,6 +45,7 @@ def obligations(losses: Sequence[str]) -> Iterator[Obligation]:
         yield from row_proofs.pieces()
     if vectors:
         yield from chain_proofs.obligations()
+        yield from pair_proofs.pieces()
     yield from identities.obligations(losses)
     yield from bounds.obligations()
 
@@ -55,6 +57,8 @@ def of_statement(
     name = f"{loss}, {variant}" if variant else loss
     if isinstance(statement, Composition):
         yield from composition_proofs.obligations(name, variant, statement)
+        if loss in pair_proofs.LOSSES:
+            yield from pair_proofs.obligations(name, variant, statement)
     elif loss == "smooth_labels":
         yield from weight_proofs.smoothed_labels(name, statement)
     elif loss == "class_balanced_weights":

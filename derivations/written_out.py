@@ -1,32 +1,31 @@
-"""A composition written out for a few rows and components, on one path through its branches."""
+"""Definitions written out for a few rows and components, on one path through its branches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sympy
-from sympy import Abs, AccumBounds, Expr, Integer, Max, Min, Piecewise, S, Sum, Symbol, oo
+from sympy import Abs, AccumBounds, Expr, Integer, Max, Min, Piecewise, S, Sum, oo
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean
 
-from derivations.composition import Composition, Largest
+from derivations.agreement import ANYTHING
+from derivations.composition import Definition, Largest
 from derivations.explorer import Path, as_sign
 from derivations.facts import POSITIVE
 
-ANYTHING = Symbol("anything", real=True)  # where every answer is right
-
 
 class WrittenOut:
-    """What expressions of the composition are, with definitions put in and sums written out.
+    """What expressions of defined symbols are, with definitions put in and sums written out.
 
     `given` says what some symbols and entries of arguments are: extents, labels, a component that
     is zero. At a kink each definition takes one of its arms, the same one wherever it is used.
     """
 
-    def __init__(self, path: Path, composition: Composition, given: Mapping[Any, Any]) -> None:
+    def __init__(self, path: Path, where: Sequence[Definition], given: Mapping[Any, Any]) -> None:
         self.path, self.given = path, given
-        self.definitions = {d.symbol: d for d in composition.where}
+        self.definitions = {d.symbol: d for d in where}
         self.known: dict[Expr, Expr] = {}
 
     def __call__(self, expression: Any) -> Expr:

@@ -5,10 +5,22 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from sympy import Rational
+from sympy import Abs, Mod, Rational, Sum, Symbol, exp
+from sympy import log as log_of
 
-from derivations import bounds, derivation, element_proofs, end_proofs, prove, row_proofs
+from derivations import (
+    bounds,
+    chain_proofs,
+    composition_proofs,
+    derivation,
+    element_proofs,
+    end_proofs,
+    pair_proofs,
+    prove,
+    row_proofs,
+)
 from derivations.composition import Composition
+from derivations.facts import POSITIVE
 from derivations.obligations import (
     BOUNDED,
     CHECKED,
@@ -19,7 +31,7 @@ from derivations.obligations import (
     settle,
 )
 from derivations.working import WORKING
-from refloss.formula import absolute, log, log1p, product, softmax, where
+from refloss.formula import absolute, distance, log, log1p, product, softmax, sqrt, where
 from refloss.formula.hinge import active, hinge
 from refloss.formula.logistic import sigmoid, softplus
 from refloss.losses import cross_entropy, huber_loss
@@ -231,6 +243,160 @@ def test_a_closed_form_that_is_no_derivative_fails(loss, part, argument):
     claim = next(c for c in claims if c.claim.startswith(f"{part} in {argument}")
                  and "differentiated" in c.claim)  # fmt: skip
     assert settle(claim).verdict == FAILED
+
+
+def refuted(claim: Obligation) -> bool:
+    outcome = settle(claim)
+    assert "Error" not in outcome.detail.split(":")[0], outcome.detail  # refuted, not stumbled
+    return outcome.verdict == FAILED
+
+
+def composed(loss: str, variant: str, argument: str, **changes) -> Obligation:
+    """The obligation of a gradient in closed form, of a composition with wrong parts."""
+    made = derivation.load(loss)
+    composition = replace(made.variants[variant] if variant else made.statement, **changes)
+    claims = composition_proofs.obligations(loss, variant, composition)
+    return next(c for c in claims if c.claim.startswith(f"gradient in {argument}"))
+
+
+WRONG_CLOSED = [
+    ("contrastive_loss", "", "x1", lambda g: -g),
+    ("contrastive_loss", "p = inf", "x2", lambda g: 2 * g),
+    ("triplet_margin_loss", "", "positive", lambda g: -g),
+    ("triplet_margin_loss", "swap", "negative", lambda g: 2 * g),
+    ("cosine_embedding_loss", "", "x1", lambda g: -g),
+    ("nt_xent_loss", "", "z_j", lambda g: g / 2),
+    ("info_nce_loss", "", "negative_keys", lambda g: -g),
+    ("sup_con_loss", "", "embeddings", lambda g: 2 * g),
+]
+
+
+@pytest.mark.parametrize(("loss", "variant", "argument", "wrong"), WRONG_CLOSED)
+def test_a_gradient_of_vectors_that_is_no_derivative_fails(loss, variant, argument, wrong):
+    made = derivation.load(loss)
+    gradient = dict((made.variants[variant] if variant else made.statement).gradient)
+    gradient[argument] = wrong(gradient[argument])
+    assert refuted(composed(loss, variant, argument, gradient=gradient))
+
+
+def test_a_norm_without_absolute_values_fails():
+    """The mistake of optax 0.2.8: the sum of the powers without abs."""
+    where = derivation.load("triplet_margin_loss").statement.where
+    bare = tuple(
+        replace(one, expression=one.expression.replace(Abs, lambda r: r))
+        if str(one.symbol) == "d_ap" else one
+        for one in where
+    )  # fmt: skip
+    assert bare != where
+    assert refuted(composed("triplet_margin_loss", "", "anchor", where=bare))
+
+
+def test_a_softmax_that_forgets_to_leave_out_the_anchor_fails():
+    statement = derivation.load("nt_xent_loss").statement
+    n = statement.rows
+    s = next(d.symbol for d in statement.where if str(d.symbol) == "s")
+    i, k = statement.row, Symbol("k", integer=True, nonnegative=True)
+    own = exp(s[i, Mod(i + n / 2, n)] / statement.options["temperature"])
+    whole = Sum(exp(s[i, k] / statement.options["temperature"]), (k, 0, n - 1))
+    wrong = composed("nt_xent_loss", "", "z_i", textbook=-log_of(own / whole))
+    assert refuted(wrong)
+
+
+def of_pair(loss: str, argument: str | None, **wrong) -> Obligation:
+    """The obligation of what runs, with wrong formulas in it."""
+    composition = derivation.load(loss).statement
+
+    def change(plan):
+        return replace(plan, formulas=replace(plan.formulas, **wrong))
+
+    def show() -> str:
+        for place in pair_proofs.places(loss, ""):
+            pair_proofs.agreeing(composition, argument, place, change)
+        return "everywhere"
+
+    return Obligation(loss, "planted", show)
+
+
+def unhinged_distance(positive_distance, negative_distance, margin):
+    return positive_distance - negative_distance + margin
+
+
+def triplet_that_adds_the_negative(positive_distance, negative_distance, margin):
+    return hinge(positive_distance + negative_distance + margin)
+
+
+def cosine_of_the_gap(cosine, gap, target, margin):
+    return where(target > 0, 1 - gap, hinge(cosine - margin))
+
+
+def pull_without_hinge(slope, distance, target, margin):
+    return 2 * (target * distance - (1 - target) * (margin - distance)) * slope
+
+
+def turn_the_other_way(turn, cosine, target, margin):
+    return turn * where(target > 0, 1, active(cosine - margin))
+
+
+def positive_against_the_anchor(positive_slope, positive_distance, negative_distance, margin):
+    return positive_slope * active(positive_distance - negative_distance + margin)
+
+
+WRONG_PAIRS = [
+    ("triplet_margin_loss", None, unhinged_distance),
+    ("triplet_margin_loss", None, triplet_that_adds_the_negative),
+    ("cosine_embedding_loss", None, cosine_of_the_gap),
+    ("contrastive_loss", "x1", pull_without_hinge),
+    ("cosine_embedding_loss", "x1", turn_the_other_way),
+    ("triplet_margin_loss", "positive", positive_against_the_anchor),
+]
+
+
+@pytest.mark.parametrize(("loss", "argument", "wrong"), WRONG_PAIRS)
+def test_a_wrong_formula_of_pairs_fails(loss, argument, wrong):
+    planted = {"value": wrong} if argument is None else {"gradient": {argument: wrong}}
+    assert refuted(of_pair(loss, argument, **planted))
+
+
+def size_without_abs(x):
+    return x
+
+
+def root_without_top(total, top):
+    return sqrt(total)
+
+
+def slope_without_sign(residual, share, total):
+    return share / sqrt(total)
+
+
+def slope_that_picks_all(residual, share, total):
+    return where(residual > 0, 1, where(residual < 0, -1, 0)) / total
+
+
+WRONG_PIECES = [
+    ("size", size_without_abs, "p: slope"),
+    ("square_root", root_without_top, "p = 2: distance"),
+    ("square_slope", slope_without_sign, "p = 2: slope"),
+    ("largest_slope", slope_that_picks_all, "p = oo: slope"),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "claim"), WRONG_PIECES)
+def test_a_wrong_piece_of_a_distance_fails(monkeypatch, name, wrong, claim):
+    monkeypatch.setattr(distance, name, wrong)
+    claims = [c for c in pair_proofs.pieces() if c.claim.startswith(claim)]
+    assert claims
+    assert all(settle(c).verdict == FAILED for c in claims)
+
+
+def test_a_wrong_chain_rule_fails():
+    x, xx = chain_proofs.x, chain_proofs.total(chain_proofs.x[chain_proofs.d] ** 2)
+    facts = chain_proofs.known((xx, POSITIVE))
+    length, k = xx ** Rational(1, 2), chain_proofs.k
+    assert chain_proofs.slope(length, x[k], x[k] / length, facts)
+    for wrong in (-x[k] / length, 2 * x[k] / length, x[k] * length, x[k] / xx):
+        with pytest.raises(RefutedError):
+            chain_proofs.slope(length, x[k], wrong, facts)
 
 
 def test_a_derivative_that_is_not_stated_fails():
