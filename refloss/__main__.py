@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     )
     audit.add_argument(
         "--reduction",
-        choices=("auto", "none", "mean", "sum", "batchmean"),
+        choices=("auto", "none", "mean", "sum", "batchmean", "mean_nonzero"),
         default="auto",
         help="what your function returns if it has no reduction argument (default: none if it "
         "returns an array, otherwise the loss's default)",

@@ -46,15 +46,16 @@ def show(loss: str, *, latex: bool = False) -> int:
 
 def show_versions() -> int:
     """Print the versions of refloss, Python, and of the packages it may use."""
-    print(f"{'refloss':17}{__version__}")
-    print(f"{'python':17}{platform.python_version()} ({platform.python_implementation()})")
-    print(f"{'platform':17}{platform.platform()}")
+    width = max(map(len, REPORTED)) + 1
+    print(f"{'refloss':{width}}{__version__}")
+    print(f"{'python':{width}}{platform.python_version()} ({platform.python_implementation()})")
+    print(f"{'platform':{width}}{platform.platform()}")
     for package in REPORTED:
         try:
             version = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             version = "-"
-        print(f"{package:17}{version}")
+        print(f"{package:{width}}{version}")
     return 0
 
 

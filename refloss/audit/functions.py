@@ -125,6 +125,10 @@ def _accepted(function: Callable[..., Any]) -> Mapping[str, Any] | None:
     }
 
 
+def _one_by_one(case: Case) -> bool:
+    return case.options.get("reduction") == "none" and case.answers["value"].shape != ()
+
+
 def _joined(known: tuple[Any, ...], parts: tuple[Any, ...]) -> tuple[Any, ...]:
     """The names in the dicts of a result, beside those in earlier ones."""
     earlier = known or (None,) * len(parts)
@@ -221,9 +225,10 @@ class _Adapter:
 
     def _own_reduction(self, namespace: dict[str, Any]) -> str | None:
         default = str(defaults(self.loss)["reduction"])
-        for case in cases(self.loss, "float64"):
-            if case.options.get("reduction") != "none" or case.answers["value"].shape == ():
-                continue
+        telling = [case for case in cases(self.loss, "float64") if _one_by_one(case)]
+        if not telling:
+            return default  # a loss that is always one number
+        for case in telling:
             try:
                 written = replace(self, reduction="none").expression(case)
                 result = self._evaluate(written, case, namespace)

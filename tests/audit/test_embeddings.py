@@ -59,6 +59,17 @@ def test_miners_return_three_arrays_or_one() -> None:
     assert report.grade is Grade.WRONG
 
 
+def test_a_loss_that_is_always_one_number_has_its_default_reduction() -> None:
+    def batch_all(embeddings: Any, labels: Any, margin: float = 1.0) -> Any:
+        return refloss.batch_triplet_loss(embeddings, labels, margin)
+
+    report = audit(batch_all, "batch_triplet_loss", dtypes=["float32"], region="bulk".__eq__)
+    assert report.cases > 0
+    assert not report.findings, report.to_text()
+    skipped = report.verdicts[0].skipped
+    assert {"its reduction is mean", "it takes no mining", "it takes no distance"} == set(skipped)
+
+
 def found(name: str, loss: str, region: str, dtype: str = "float32") -> list[Finding]:
     if missing := missing_for(adapter_of(name)):
         pytest.skip(f"needs {' and '.join(missing)}")
