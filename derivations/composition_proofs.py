@@ -133,7 +133,9 @@ def known(composition: Composition, given: Mapping[Any, Any]) -> Facts:
     positive = frozenset(s for s in composition.options.values() if s.is_positive)
     facts = Facts(Algebra(positive, nonzero=True))
     for row in _vectors(composition, given) if _of_angles(composition) else ():
-        facts = facts.given(Add(*(c**2 for c in row)), POSITIVE)
+        numbers = [given.get(entry, entry) for entry in row]
+        if any(numbers):
+            facts = facts.given(Add(*(x**2 for x in numbers)), POSITIVE)
     return facts
 
 

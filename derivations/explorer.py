@@ -91,6 +91,8 @@ class Path:
         """Whether the condition holds on this path."""
         d = self.resolve(condition.difference)
         relation = condition.relation
+        if d is S.NaN:  # an infinity less itself
+            return (relation != ">") != condition.opposite
         if relation == "==":
             turn = self.pick([[(d, ZERO)], [(d, POSITIVE)], [(-d, POSITIVE)]])
         elif relation == ">":

@@ -190,13 +190,14 @@ def places(loss: str, variant: str) -> Iterator[Place]:
         (Integer(1), 1.0), (Integer(2), 2.0), (None, 3.0)
     ]  # fmt: skip
     for (p, run), d in product(exponents, (1, 2)):
-        if d == 2 and swapped and p != 2:
+        if d == 2 and swapped:  # the pieces show every component
             continue
         options = {} if p in (None, oo) else {"p": p}
         setting = Setting({"N": 1, "D": d}, options, last=d > 1)
         call = {"p": run, **({"swap": True} if swapped else {})}
         yield Place(setting, call)
-        if d == 1 or loss == "contrastive_loss":
+        # one component has the same norm for every p
+        if loss == "contrastive_loss" or (d == 1 and p in (None, oo)):
             yield from (Place(setting, call, zero) for zero in _zeros(loss, d, swapped=swapped))
 
 

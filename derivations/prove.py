@@ -21,6 +21,7 @@ from derivations import (
     identities,
     pair_proofs,
     row_proofs,
+    similarity_proofs,
     weight_proofs,
 )
 from derivations.composition import Composition
@@ -59,6 +60,8 @@ def of_statement(
         yield from composition_proofs.obligations(name, variant, statement)
         if loss in pair_proofs.LOSSES:
             yield from pair_proofs.obligations(name, variant, statement)
+        elif loss in similarity_proofs.LOSSES:
+            yield from similarity_proofs.obligations(name, variant, statement)
     elif loss == "smooth_labels":
         yield from weight_proofs.smoothed_labels(name, statement)
     elif loss == "class_balanced_weights":

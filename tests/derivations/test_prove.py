@@ -18,6 +18,7 @@ from derivations import (
     pair_proofs,
     prove,
     row_proofs,
+    similarity_proofs,
 )
 from derivations.composition import Composition
 from derivations.facts import POSITIVE
@@ -31,7 +32,17 @@ from derivations.obligations import (
     settle,
 )
 from derivations.working import WORKING
-from refloss.formula import absolute, distance, log, log1p, product, softmax, sqrt, where
+from refloss.formula import (
+    absolute,
+    distance,
+    log,
+    log1p,
+    product,
+    similarity,
+    softmax,
+    sqrt,
+    where,
+)
 from refloss.formula.hinge import active, hinge
 from refloss.formula.logistic import sigmoid, softplus
 from refloss.losses import cross_entropy, huber_loss
@@ -355,6 +366,44 @@ WRONG_PAIRS = [
 def test_a_wrong_formula_of_pairs_fails(loss, argument, wrong):
     planted = {"value": wrong} if argument is None else {"gradient": {argument: wrong}}
     assert refuted(of_pair(loss, argument, **planted))
+
+
+def value_of_the_tail(top, tail, positives, count, temperature):
+    return where(count > 0, log1p(tail), 0)
+
+
+def joined_without_the_top(top, tail, other_top, other_tail, temperature):
+    return tail + other_tail
+
+
+def coefficient_of_all(decay, is_top, is_positive, tail, mass):
+    return where(is_top > 0, 1, decay) / (1 + tail) - mass
+
+
+def across_with_the_part_along(pull, unit, along, length):
+    return pull / length
+
+
+WRONG_SIMILARITIES = [
+    ("value", value_of_the_tail, None),
+    ("joined_tail", joined_without_the_top, None),
+    ("coefficient", coefficient_of_all, "embeddings"),
+    ("across", across_with_the_part_along, "embeddings"),
+]
+
+
+@pytest.mark.parametrize(("name", "wrong", "argument"), WRONG_SIMILARITIES)
+def test_a_wrong_formula_of_similarities_fails(monkeypatch, name, wrong, argument):
+    wrong.__name__ = name  # gathered under its name
+    monkeypatch.setattr(similarity, name, wrong)
+    composition = derivation.load("sup_con_loss").statement
+
+    def show() -> str:
+        for place in similarity_proofs.places("sup_con_loss", ""):
+            similarity_proofs.agreeing(composition, argument, place)
+        return "everywhere"
+
+    assert refuted(Obligation("sup_con_loss", "planted", show))
 
 
 def size_without_abs(x):
