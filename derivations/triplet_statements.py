@@ -46,7 +46,7 @@ h = IndexedBase("h", real=True)  # whether the hinge is open
 w = IndexedBase("w", real=True)  # how often a distance is added, less how often taken away
 
 SOURCES = {
-    "all": "A. Hermans, L. Beyer and B. Leibe, In defense of the triplet loss, 2017, eq. 7",
+    "all": "A. Hermans, L. Beyer and B. Leibe, In defense of the triplet loss, 2017, eq. 6",
     "hard": "A. Hermans, L. Beyer and B. Leibe, In defense of the triplet loss, 2017, eq. 5",
     "semihard": "F. Schroff, D. Kalenichenko and J. Philbin, FaceNet, 2015, eq. 4",
     "easy": "F. Schroff, D. Kalenichenko and J. Philbin, FaceNet, 2015, eq. 1",
@@ -55,8 +55,9 @@ MININGS = tuple(SOURCES)
 DISTANCES = ("euclidean", "sqeuclidean", "cosine", "cityblock")
 
 
-def _over(summand: Expr, index: Symbol, size: Symbol = N) -> Expr:
-    return Sum(summand, (index, 0, size - 1))
+def over(summand: Expr, *indices: Symbol, size: Symbol = N) -> Expr:
+    """The sum over indices from 0 to the size."""
+    return Sum(summand, *((index, 0, size - 1) for index in indices))
 
 
 def _where(value: Expr, condition: Expr) -> Expr:
@@ -69,21 +70,23 @@ def _distance(distance: str) -> tuple[Definition, ...]:
     indices = (i, j, k)
     if distance == "cityblock":
         kinked = arms((S.One, gap > 0), (S.NegativeOne, gap < 0))
-        return Definition(d, (i, j), _over(Abs(gap), k, D)), Definition(g, indices, kinked)
+        return Definition(d, (i, j), over(Abs(gap), k, size=D)), Definition(g, indices, kinked)
     if distance == "sqeuclidean":
-        return Definition(d, (i, j), _over(gap**2, k, D)), Definition(g, indices, 2 * gap)
+        return Definition(d, (i, j), over(gap**2, k, size=D)), Definition(g, indices, 2 * gap)
     if distance == "euclidean":
         slope = arms((gap / d[i, j], d[i, j] > 0), (AccumBounds(-1, 1), Eq(d[i, j], 0)))
-        return Definition(d, (i, j), sqrt(_over(gap**2, k, D))), Definition(g, indices, slope)
+        return Definition(d, (i, j), sqrt(over(gap**2, k, size=D))), Definition(g, indices, slope)
     assert distance == "cosine", distance
     return _cosine()
 
 
 def _cosine() -> tuple[Definition, ...]:
     """With a vector of zeros the cosine counts as zero, and its direction may be any."""
-    own, other = (_over(x[row, r] ** 2, r, D) for row in (i, j))
+    own, other = (over(x[row, r] ** 2, r, size=D) for row in (i, j))
     both = own * other
-    cosine = arms((_over(x[i, r] * x[j, r], r, D) / sqrt(both), both > 0), (S.Zero, Eq(both, 0)))
+    cosine = arms(
+        (over(x[i, r] * x[j, r], r, size=D) / sqrt(both), both > 0), (S.Zero, Eq(both, 0))
+    )
     slope = arms(
         (c[i, j] * x[i, k] / own - x[j, k] / sqrt(both), both > 0),
         (S.Zero, And(own > 0, Eq(other, 0))),
@@ -110,8 +113,8 @@ def _mined(mining: str) -> tuple[Definition, ...]:
     farther = Or(d[a, q] > d[a, p], And(Eq(d[a, q], d[a, p]), q < p))
     nearer = Or(d[a, q] < d[a, n], And(Eq(d[a, q], d[a, n]), q < n))
     return (
-        Definition(f, (a, p), _over(_where(S.One, And(Ne(q, a), Eq(y[q], y[a]), farther)), q)),
-        Definition(e, (a, n), _over(_where(S.One, And(Ne(y[q], y[a]), nearer)), q)),
+        Definition(f, (a, p), over(_where(S.One, And(Ne(q, a), Eq(y[q], y[a]), farther)), q)),
+        Definition(e, (a, n), over(_where(S.One, And(Ne(y[q], y[a]), nearer)), q)),
         Definition(
             t, (a, p, n), _where(S.One, And(triplet, Eq(f[a, p], 0), Eq(e[a, n], 0)))
         ),
@@ -120,8 +123,8 @@ def _mined(mining: str) -> tuple[Definition, ...]:
 
 def _weight() -> Expr:
     """Of the distance from a to q."""
-    added = _over(t[a, q, n] * h[a, q, n], n)
-    taken = _over(t[a, p, q] * h[a, p, q], p)
+    added = over(t[a, q, n] * h[a, q, n], n)
+    taken = over(t[a, p, q] * h[a, p, q], p)
     return added - taken
 
 
@@ -145,8 +148,8 @@ def batch_loss(mining: str, distance: str) -> Composition:
             Definition(h, (a, p, n), arms((S.One, excess > 0), (S.Zero, excess < 0))),
             Definition(w, (a, q), _weight()),
         ),
-        textbook=_over(_over(t[a, p, n] * Max(0, excess), n), p),
-        gradient={"embeddings": _over((w[a, j] + w[j, a]) * g[a, j, k], j)},
+        textbook=over(t[a, p, n] * Max(0, excess), n, p),
+        gradient={"embeddings": over((w[a, j] + w[j, a]) * g[a, j, k], j)},
         domain={x: S.Reals, y: S.Integers, m: Interval(0, oo)},
     )
 
