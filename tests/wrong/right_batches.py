@@ -92,16 +92,13 @@ def slopes(weight: Array, x: Array, d: Array, kind: str) -> Array:
 def chained(weight: Array, x: Array, y: Array) -> Array:
     """Gradient of the sum of weight times cosine by the rows of x, through their lengths."""
     (u, lengths), (v, _) = units(x), units(y)
-    zero = (u == 0).all(-1)[:, None, None] | (v == 0).all(-1)[:, None]
-    turns = np.where(zero, 0, across(u[:, None], v[None]))
-    return (weight[..., None] * turns).sum(1) / lengths
+    return across(u, weight @ v) / lengths
 
 
 def turned(x: Array, y: Array) -> Array:
     """Gradient of each row's cosine by x."""
     (u, lengths), (v, _) = units(x), units(y)
-    zero = ((u == 0).all(-1) | (v == 0).all(-1))[:, None]
-    return np.where(zero, 0, across(u, v)) / lengths
+    return across(u, v) / lengths
 
 
 def surprises(gaps: Array, counted: Array, temperature: float) -> tuple[Array, Array]:

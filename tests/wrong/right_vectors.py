@@ -44,9 +44,10 @@ def distance(r: Array, p: float) -> tuple[Array, Array]:
 
 
 def across(u: Array, v: Array) -> Array:
-    """What of the direction v is not along u, v - (u v) u, component by component.
+    """What of v is not along the direction u, v - (u v) u, component by component.
 
-    As the sum over e of u_e (v_d u_e - u_d v_e), where small components keep their digits.
+    As the sum over e of u_e (v_d u_e - u_d v_e), where small components keep their digits; 0 where
+    u is.
     """
     turns = v[..., :, None] * u[..., None, :] - u[..., :, None] * v[..., None, :]
     return (turns * u[..., None, :]).sum(-1)
@@ -118,8 +119,8 @@ def cosine_embedding_loss(
     value = np.where(target > 0, lack, np.where(c > margin, c - margin, 0)) + nan
     slope = (np.where(target > 0, -1, c > margin) + nan)[..., None]
     gradients = {
-        "x1": slope * np.where(zero[..., None], 0, across(u, v)) / length,
-        "x2": slope * np.where(zero[..., None], 0, across(v, u)) / other,
+        "x1": slope * across(u, v) / length,
+        "x2": slope * across(v, u) / other,
     }
     return reduced(x1, value, gradients, reduction)
 
