@@ -8,7 +8,7 @@ from typing import Any
 import sympy
 from sympy import Symbol
 
-from derivations import row_identities
+from derivations import row_identities, vector_identities
 from derivations.agreement import show_equal
 from derivations.facts import NONNEGATIVE, POSITIVE
 from derivations.obligations import Obligation, RefutedError
@@ -32,7 +32,11 @@ x, t, z = (Symbol(name, real=True) for name in "xtz")
 
 def obligations(losses: Sequence[str]) -> Iterator[Obligation]:
     """The identities in which one of the losses takes part."""
-    for names, claim, show in (*elementwise(), *row_identities.rowwise()):
+    for names, claim, show in (
+        *elementwise(),
+        *row_identities.rowwise(),
+        *vector_identities.vectorwise(),
+    ):
         if set(names) & set(losses):
             yield Obligation(" and ".join(names), claim, show)
 

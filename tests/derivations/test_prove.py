@@ -19,6 +19,7 @@ from derivations import (
     prove,
     row_proofs,
     similarity_proofs,
+    vector_identities,
 )
 from derivations.composition import Composition
 from derivations.facts import POSITIVE
@@ -570,3 +571,14 @@ def test_the_exit_code_reaches_the_shell(monkeypatch):
 
     monkeypatch.setattr(prove, "prove", lambda losses: 1)
     assert main(["prove", "mse_loss"]) == 1
+
+
+def test_a_wrong_identity_of_vectors_fails(monkeypatch):
+    """Half of NT-Xent for both of its directions."""
+    half = vector_identities._value
+    monkeypatch.setattr(
+        vector_identities, "_value", lambda run, anchor: lambda path: half(run, anchor)(path) / 2
+    )
+    shown = {claim: show for _, claim, show in vector_identities.vectorwise()}
+    wrong = next(show for claim, show in shown.items() if claim.startswith("InfoNCE"))
+    assert settle(Obligation("info_nce_loss", "planted", wrong)).verdict == FAILED
