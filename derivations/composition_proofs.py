@@ -82,10 +82,6 @@ def settings(loss: str, variant: str) -> Iterator[Setting]:
         for labels in ((0, 0), (0, 1), (0, 0, 0), (0, 0, 1), (0, 1, 0)):
             for d in (1, 2):
                 yield Setting({"N": len(labels), "D": d}, labels={"labels": labels}, last=d == 2)
-    elif loss == "batch_triplet_loss":
-        yield from (
-            Setting({"N": 3, "D": d}, labels={"labels": (0, 0, 1)}, last=d == 2) for d in (1, 2)
-        )
 
 
 def obligations(name: str, variant: str, composition: Composition) -> Iterator[Obligation]:

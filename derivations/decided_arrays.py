@@ -42,7 +42,7 @@ class Decided:
         return self + -Decided(self.path, other)
 
     def __rsub__(self, other: Any) -> Decided:
-        return -self + other
+        return Decided(self.path, other) + -self
 
     def __mul__(self, other: Any) -> Decided:
         return Decided(self.path, self.expression * exact(plain(other)))

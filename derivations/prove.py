@@ -22,6 +22,7 @@ from derivations import (
     pair_proofs,
     row_proofs,
     similarity_proofs,
+    triplet_proofs,
     weight_proofs,
 )
 from derivations.composition import Composition
@@ -56,7 +57,9 @@ def of_statement(
 ) -> Iterator[Obligation]:
     """What there is to show of one statement of a loss."""
     name = f"{loss}, {variant}" if variant else loss
-    if isinstance(statement, Composition):
+    if loss in triplet_proofs.LOSSES:
+        yield from triplet_proofs.obligations(loss, variant)
+    elif isinstance(statement, Composition):
         yield from composition_proofs.obligations(name, variant, statement)
         if loss in pair_proofs.LOSSES:
             yield from pair_proofs.obligations(name, variant, statement)
