@@ -17,7 +17,7 @@ from refloss.formula import softmax as row
 from refloss.formula.arrays import meaning
 from refloss.formula.reading import read
 from refloss.kernels.anchors import Place, Seen, Softmax
-from refloss.kernels.metric import Metric
+from refloss.kernels.metric import HIGHEST, LOWEST, Metric
 
 Array = Any
 Formula = Callable[..., Any]
@@ -247,10 +247,18 @@ def _component_sum(x: Array) -> Array:
 def _measured(x: Array, y: Array, metric: Metric) -> dict[str, Array]:
     xp = array_namespace(x)
     residual = x[:, None, :] - y[None, :, :]
-    top = xp.max(xp.abs(residual), axis=-1)
+    size = map_formula(length.size, {"x": residual})
+    total = _component_sum(map_formula(metric.term, {"share": size}))
+    inside = (total > LOWEST) & (total < HIGHEST)  # only there are sums exact that fit a double
+    top = xp.where(inside, xp.ones_like(total), xp.max(size, axis=-1))
     share = map_formula(length.share, {"residual": residual, "top": top[..., None]})
-    total = _component_sum(map_formula(metric.term, {"share": share}))
-    return {"residual": residual, "top": top, "share": share, "total": total}
+    scaled = _component_sum(map_formula(metric.term, {"share": share}))
+    return {
+        "residual": residual,
+        "top": top,
+        "share": share,
+        "total": xp.where(inside, total, scaled),
+    }
 
 
 def distances(x: Array, y: Array, metric: Metric) -> Array:

@@ -22,7 +22,7 @@ from refloss.formula import softmax as row
 from refloss.formula.compiled import compile_formula, product
 from refloss.formula.elementary import select, two_sum
 from refloss.kernels.anchors import Place, Seen, Softmax
-from refloss.kernels.metric import Metric
+from refloss.kernels.metric import HIGHEST, LOWEST, Metric
 
 Floats = NDArray[np.float64]
 Formula = Callable[..., Any]
@@ -397,8 +397,6 @@ def pulls(
 
 
 # Distances of every row of one array from every row of another -----------------------------------
-
-LOWEST, HIGHEST = 2.0**-900, 2.0**900  # outside of these, a sum of squares is taken again, scaled
 
 
 @cache

@@ -128,8 +128,9 @@ def loops(entry: Entry, arrays: Arrays, margin: float = 1.0) -> Loops:
 def same_as_loops(entry: Entry, arrays: Arrays, margin: float) -> None:
     expected = loops(entry, arrays, margin)
     options = {**entry.options, "margin": margin}
-    found = MINE(**arrays, **options)
-    assert [*zip(*(part.tolist() for part in found), strict=True)] == expected.chosen()
+    for backend in ("numba", "array"):
+        mined = MINE(**arrays, **options, backend=backend)
+        assert [*zip(*(part.tolist() for part in mined), strict=True)] == expected.chosen()
     losses = expected.losses()
     total, (gradient, sizes) = math.fsum(losses), expected.gradient()
     divisors = {
