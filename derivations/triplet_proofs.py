@@ -25,7 +25,7 @@ from derivations.explorer import Path, explore, formula_on
 from derivations.facts import NONNEGATIVE, POSITIVE, Facts
 from derivations.obligations import Obligation, RefutedError
 from derivations.statement import arms
-from derivations.triplet_statements import DISTANCES, MININGS, batch_loss, mined_triplets
+from derivations.triplet_statements import batch_loss, mined_triplets
 from derivations.waiting_rows import RowKernels, row
 from refloss import triplets
 from refloss.arguments import namespace
@@ -409,17 +409,27 @@ LOSSES = ("batch_triplet_loss", "mine_triplets")
 
 
 def obligations(loss: str, variant: str) -> Iterator[Obligation]:
-    """What ties the code that runs to the triple sum, and the triple sum to its gradient.
-
-    For every miner and every distance, with the first of the statements.
-    """
-    if variant:
-        return
+    """What ties the code that runs to the triple sum, and the triple sum to its gradient."""
+    name = f"{loss}, {variant}" if variant else loss
+    option, _, choice = variant.partition(" = ")
     if loss == "mine_triplets":
-        for mining in MININGS:
-            claim = "what is listed for an anchor = the triplets of the statement"
-            yield Obligation(f"{loss}, {mining}", claim, _over_labels(listed, mining))
+        if option != "distance":
+            yield from _of_listing(name, choice or "hard")
         return
+    if not variant:
+        yield from _of_any_number(name)
+    if option != "distance":
+        yield from _of_mining(name, choice or "all")
+    if option != "mining":
+        yield from _of_distance(name, choice or "euclidean")
+
+
+def _of_listing(name: str, mining: str) -> Iterator[Obligation]:
+    claim = "what is listed for an anchor = the triplets of the statement"
+    yield Obligation(name, claim, _over_labels(listed, mining))
+
+
+def _of_any_number(name: str) -> Iterator[Obligation]:
     for claim, show in (
         ("max(0, t - d_n) = t - d_n for the k nearest negatives, d_n < t", below),
         ("max(0, t - d_n) = 0 for all others", beyond),
@@ -427,35 +437,34 @@ def obligations(loss: str, variant: str) -> Iterator[Obligation]:
         ("any k and s: and so from n = s on", partial(summed, _s)),
         ("any k: its weights are k and -1", pulled),
     ):
-        yield Obligation(loss, claim, show)
-    for mining in MININGS:
-        yield Obligation(
-            f"{loss}, {mining}",
-            "sorted and regrouped for an anchor = its triple sum, counts and weights",
-            _over_labels(of_anchor, mining),
-        )
-        yield Obligation(
-            f"{loss}, {mining}",
-            "weights = textbook differentiated in the distances",
-            _over_labels(steepness, mining, LABELS[::2]),
-        )
-    for metric in DISTANCES:
-        yield Obligation(
-            f"{loss}, {metric}",
-            "distance = textbook",
-            partial(_over_sizes, measured, metric, ((2, 1), (2, 2))),
-        )
-        if metric != "cosine":
-            yield Obligation(
-                f"{loss}, {metric}",
-                "equal embeddings: distance and slope are 0",
-                partial(equal, metric),
-            )
-        yield Obligation(
-            f"{loss}, {metric}",
-            "gradient = weighted distances differentiated",
-            partial(_over_sizes, gathered, metric, _SIZES),
-        )
+        yield Obligation(name, claim, show)
+
+
+def _of_mining(name: str, mining: str) -> Iterator[Obligation]:
+    yield Obligation(
+        name,
+        "sorted and regrouped for an anchor = its triple sum, counts and weights",
+        _over_labels(of_anchor, mining),
+    )
+    yield Obligation(
+        name,
+        "gradient in embeddings = textbook differentiated, as far as the distances",
+        _over_labels(steepness, mining, LABELS[::2]),
+    )
+
+
+def _of_distance(name: str, metric: str) -> Iterator[Obligation]:
+    yield Obligation(
+        name, "distance = textbook", partial(_over_sizes, measured, metric, ((2, 1), (2, 2)))
+    )
+    if metric != "cosine":
+        claim = "equal embeddings: distance and slope are 0"
+        yield Obligation(name, claim, partial(equal, metric))
+    yield Obligation(
+        name,
+        "gradient in embeddings = weighted distances differentiated",
+        partial(_over_sizes, gathered, metric, _SIZES),
+    )
 
 
 def _over_labels(
