@@ -72,8 +72,8 @@ def contrastive_loss_from_distance(
     Error: at most 1 ulp below float64 and 4 ulp in float64; where the two terms of the derivative
     cancel, in ulps of the larger.
     Hadsell's equation 4 is half of this (the convention ``one-half``). So is Caffe's legacy
-    version, but with max(margin - d^2, 0) for dissimilar pairs (``caffe-legacy``); pytorch-metric-learning
-    squares nothing (``unsquared``).
+    version, but with max(margin - d^2, 0) for dissimilar pairs (``caffe-legacy``);
+    pytorch-metric-learning squares nothing (``unsquared``).
 
     References
     ----------

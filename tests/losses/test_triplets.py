@@ -156,9 +156,9 @@ def test_ordinary_batches(entry: Entry, seed: int, margin: float) -> None:
 @QUICK
 def test_batches_full_of_ties(entry: Entry, data: st.DataObject, margin: int) -> None:
     """Small whole numbers, whose distances tie with each other and with the margin exactly."""
-    rows = st.lists(st.integers(-4, 4), min_size=2, max_size=2)
-    x = data.draw(st.lists(rows, min_size=7, max_size=7))
-    labels = data.draw(st.lists(st.integers(0, 2), min_size=7, max_size=7))
+    rows = st.lists(st.integers(-7, 7), min_size=3, max_size=3)
+    x = data.draw(st.lists(rows, min_size=9, max_size=9))
+    labels = data.draw(st.lists(st.integers(0, 2), min_size=9, max_size=9))
     arrays = {"embeddings": np.array(x, float), "labels": np.array(labels)}
     same_as_loops(entry, arrays, margin)
 
