@@ -190,25 +190,31 @@ def places(loss: str, variant: str) -> Iterator[Place]:
         (Integer(1), 1.0), (Integer(2), 2.0), (None, 3.0)
     ]  # fmt: skip
     for (p, run), d in product(exponents, (1, 2)):
-        if d == 2 and swapped:  # the pieces show every component
+        # one component has the same norm for every p; the pieces show two and three
+        any_p = p in (None, oo)
+        if loss == "triplet_margin_loss" and (swapped or p == oo if d == 2 else not any_p):
             continue
-        options = {} if p in (None, oo) else {"p": p}
+        if swapped and not any_p:
+            continue
+        options = {} if any_p else {"p": p}
         setting = Setting({"N": 1, "D": d}, options, last=d > 1)
         call = {"p": run, **({"swap": True} if swapped else {})}
         yield Place(setting, call)
-        # one component has the same norm for every p
-        if loss == "contrastive_loss" or (d == 1 and p in (None, oo)):
+        if loss == "contrastive_loss" or (d == 1 and variant != "p = inf, swap"):
             yield from (Place(setting, call, zero) for zero in _zeros(loss, d, swapped=swapped))
 
 
 def _zeros(loss: str, d: int, *, swapped: bool) -> Iterator[tuple[Any, ...]]:
-    """Differences that are zero in all components; of two also in the first or in the last."""
-    for difference in _DIFFERENCES[loss][: None if swapped else 2]:
+    """Differences that are zero in all components; of two also in the first or in the last.
+
+    With `swapped`, the one between the two that are not the anchor.
+    """
+    for difference in _DIFFERENCES[loss][2:] if swapped else _DIFFERENCES[loss][:2]:
         yield tuple((*difference, c) for c in range(d))
         if d == 2:
             yield ((*difference, 0),)
             yield ((*difference, 1),)
-    if loss == "triplet_margin_loss":
+    if loss == "triplet_margin_loss" and not swapped:
         yield tuple((*one, c) for one in _DIFFERENCES[loss][:2] for c in range(d))
 
 
