@@ -124,7 +124,6 @@ derivation = Derivation(
         "unsquared": Convention(
             "y d + (1 - y) max(0, margin - d), nothing squared (pytorch-metric-learning).",
             statement=_named("unsquared"),
-            applies=lambda case: not case.large,
         ),
     },
     cases=vector_regions.contrasts,
