@@ -73,7 +73,7 @@ def places(loss: str, variant: str) -> Iterator[Place]:
     """Every place at which a statement of a loss is compared with what runs."""
     if loss == "nt_xent_loss":
         yield from (Place(Setting({"N": 1, "D": d}), 0) for d in (1, 2))
-        yield from (Place(Setting({"N": 2, "D": 1}), choice) for choice in range(4))
+        yield from (Place(Setting({"N": 2, "D": 1}), choice) for choice in (1, 2, 3))
         yield Place(Setting({"N": 2, "D": 2}, last=True), 2)
         yield Place(Setting({"N": 2, "D": 1}), 2, "z_i")
     elif loss == "info_nce_loss" and variant:
@@ -81,9 +81,8 @@ def places(loss: str, variant: str) -> Iterator[Place]:
             yield from (Place(Setting({"N": n, "D": d}, last=d == 2), c) for c in range(n))
         yield Place(Setting({"N": 2, "D": 1}), 0, "query")
     elif loss == "info_nce_loss":
-        for n, k, d in ((1, 1, 1), (1, 2, 1), (2, 2, 1), (1, 2, 2)):
-            sizes = {"N": n, "K": k, "D": d}
-            yield from (Place(Setting(sizes, last=d == 2), choice) for choice in range(k))
+        for n, k, d, choice in ((1, 2, 1, 0), (1, 2, 1, 1), (2, 1, 1, 0), (1, 2, 2, 1)):
+            yield Place(Setting({"N": n, "K": k, "D": d}, last=d == 2), choice)
         yield Place(Setting({"N": 1, "K": 2, "D": 1}), 0, "positive_key")
         yield Place(Setting({"N": 1, "K": 2, "D": 1}), 0, block=1)
     elif loss == "sup_con_loss":
