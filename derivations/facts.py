@@ -117,7 +117,12 @@ class Facts:
         return positive, nonnegative
 
     def denies(self, expression: Expr, kind: str) -> bool:
-        """Whether the signs of its factors say that the expression is not > 0, >= 0 or = 0."""
+        """Whether the signs of its factors say that the expression is not > 0, >= 0 or = 0.
+
+        Asked for where lengths are multiplied, which are known not to be zero.
+        """
+        if not self.algebra.nonzero:
+            return False
         numerator, _ = fraction(self.normal(expression))
         factors = factored(numerator)[1]
         if sum(power for _, power in factors) < 2:
@@ -156,7 +161,8 @@ class Facts:
         sign = 1 if content > 0 else -1
         for factor, power in factors:
             of_factor = self._polynomial_sign(factor)
-            if of_factor is None and power % 2 == 0 and (len(factors), power) != (1, 2):
+            even = power % 2 == 0 and self.algebra.nonzero
+            if of_factor is None and even and (len(factors), power) != (1, 2):
                 of_factor = self._polynomial_sign(factor**2)  # x may be known not to be zero
             if of_factor is None:
                 return None
