@@ -6,8 +6,9 @@ gradient, in which an embedding gathers what it gets as an anchor and what it ge
 Memory beyond inputs and outputs is a few arrays of the size of the embeddings in float64, and a
 block of similarities for each thread.
 
-The blocks do not depend on the number of threads, and each row of the gradient is gathered by one
-thread in the order of the blocks: the bits of a result depend on BLAS alone.
+The blocks do not depend on the number of threads, each row of the gradient is gathered by one
+thread in the order of the blocks, and BLAS runs on one: a result has the same bits however many
+threads there are, though another BLAS may give others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +92,7 @@ class SimilarityPlan:
 
     def evaluate(self, wanted: Wanted, grad_output: Array | None = None) -> Answer:
         """Run it."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), threads.blas_on_one_thread():
             return _Run(self, grad_output).answer(wanted)
 
 

@@ -1,5 +1,6 @@
 """One formula, many number systems: a function with its words bound to one reading of them."""
 
+import builtins
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,7 +44,8 @@ def _read(
 ) -> Formula:
     if formula in done:
         return done[formula]
-    namespace: dict[str, Any] = {"__builtins__": {}, "__name__": formula.__module__}
+    # arrays may import lazily when they are compared, with what their caller has for builtins
+    namespace: dict[str, Any] = {"__builtins__": builtins, "__name__": formula.__module__}
     for name in formula.__code__.co_names:
         found = formula.__globals__.get(name)
         if found in _WORDS:

@@ -207,7 +207,7 @@ def absorb(
         map_formula(similarity.joined_top, known),
         xp.where(best > seen.top, at, seen.top_at),
         map_formula(similarity.joined_tail, known),
-        seen.positives + xp.sum(xp.where(positive, s, zero), axis=1, keepdims=True),
+        seen.positives + class_sum(xp.where(positive, s, zero)),
         seen.count + xp.sum(xp.astype(positive, xp.float64), axis=1, keepdims=True),
     )
 

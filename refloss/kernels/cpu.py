@@ -110,6 +110,13 @@ def _sum_pair(x: Floats) -> tuple[float, float]:
     return total, rest
 
 
+@_kernel
+def _sum_of(x: Floats) -> float:
+    """The sum, rounded once."""
+    high, low = _sum_pair(x)
+    return high + low if abs(high) < np.inf else high
+
+
 def sum_pair(x: Floats) -> tuple[float, float]:
     """The sum of all numbers as a pair (high, low)."""
     high, low = _sum_pair(_frozen(x).reshape(-1))
@@ -315,10 +322,13 @@ def _absorb(
             decays[at] = 0.0
         elif not np.isnan(best):
             decays[:] = 0.0
+        found, rest = 0.0, 0.0
         for j in range(columns):
             if row_labels[i] == column_labels[j] and j != own:
-                positives[i, 0] += s[i, j]
+                found, lost = two_sum(found, s[i, j])
+                rest += lost
                 count[i, 0] += 1.0
+        positives[i, 0] += found + rest
         high, low = _sum_pair(decays)
         if best > top[i, 0]:
             top_at[i, 0] = first + at
@@ -409,38 +419,35 @@ def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
     )
 
     @_kernel
-    def measured(x: Floats, y: Floats) -> tuple[float, float]:
-        sums = np.zeros(LANES)
-        whole = x.size // LANES * LANES
-        for i in range(0, whole, LANES):
-            for j in range(LANES):
-                sums[j] += term(size(x[i + j] - y[i + j]))
-        for i in range(whole, x.size):
-            sums[0] += term(size(x[i] - y[i]))
-        total = sums.sum()
+    def measured(x: Floats, y: Floats, terms: Floats) -> tuple[float, float]:
+        for d in range(x.size):
+            terms[d] = term(size(x[d] - y[d]))
+        total = _sum_of(terms)
         if LOWEST < total < HIGHEST:
             return total, 1.0
-        top, total = 0.0, 0.0
+        top = 0.0
         for d in range(x.size):
             r = size(x[d] - y[d])
             top = r if r > top or np.isnan(r) else top
         for d in range(x.size):
-            total += term(share(x[d] - y[d], top))
-        return total, top
+            terms[d] = term(share(x[d] - y[d], top))
+        return _sum_of(terms), top
 
     @_kernel
     def distances(x: Floats, y: Floats, out: Floats) -> None:
+        terms = np.empty(x.shape[1])
         for i in range(x.shape[0]):
             for k in range(y.shape[0]):
-                total, top = measured(x[i], y[k])
+                total, top = measured(x[i], y[k], terms)
                 out[i, k] = root(total, top)
 
     @_kernel
     def steered(x: Floats, y: Floats, weight: Floats, out: Floats) -> None:
+        terms = np.empty(x.shape[1])
         for i in range(x.shape[0]):
             for k in range(y.shape[0]):
                 if weight[i, k] != 0.0:
-                    total, top = measured(x[i], y[k])
+                    total, top = measured(x[i], y[k], terms)
                     for d in range(x.shape[1]):
                         r = x[i, d] - y[k, d]
                         out[i, d] += weight[i, k] * slope(r, share(r, top), total)
@@ -483,28 +490,19 @@ _turn = compile_formula(direction.turn)
 
 
 @_kernel
-def _meeting(u: Floats, v: Floats) -> tuple[float, float, float]:
-    """u . v, 1 - u . v and 1 + u . v; the latter two where they are small."""
-    cosine, apart, against = np.zeros(LANES), np.zeros(LANES), np.zeros(LANES)
-    whole = u.size // LANES * LANES
-    for i in range(0, whole, LANES):
-        for j in range(LANES):
-            cosine[j] += _overlap(u[i + j], v[i + j])
-            apart[j] += _apart(u[i + j], v[i + j])
-            against[j] += _against(u[i + j], v[i + j])
-    for i in range(whole, u.size):
-        cosine[0] += _overlap(u[i], v[i])
-        apart[0] += _apart(u[i], v[i])
-        against[0] += _against(u[i], v[i])
-    return cosine.sum(), apart.sum(), against.sum()
+def _total_of(part: Any, u: Floats, v: Floats, terms: Floats) -> float:
+    for d in range(u.size):
+        terms[d] = part(u[d], v[d])
+    return _sum_of(terms)
 
 
 @_kernel
 def _angles(u: Floats, v: Floats, out: Floats) -> None:
+    terms = np.empty(u.shape[1])
     for i in range(u.shape[0]):
         for k in range(v.shape[0]):
-            cosine, apart, _ = _meeting(u[i], v[k])
-            out[i, k] = _angle(cosine, apart)
+            cosine = _total_of(_overlap, u[i], v[k], terms)
+            out[i, k] = _angle(cosine, _total_of(_apart, u[i], v[k], terms))
 
 
 def angles(u: Floats, v: Floats) -> Floats:
@@ -516,10 +514,13 @@ def angles(u: Floats, v: Floats) -> Floats:
 
 @_kernel
 def _turned(u: Floats, v: Floats, weight: Floats, out: Floats) -> None:
+    terms = np.empty(u.shape[1])
     for i in range(u.shape[0]):
         for k in range(v.shape[0]):
             if weight[i, k] != 0.0:
-                cosine, apart, against = _meeting(u[i], v[k])
+                cosine = _total_of(_overlap, u[i], v[k], terms)
+                apart = _total_of(_apart, u[i], v[k], terms)
+                against = _total_of(_against, u[i], v[k], terms)
                 for d in range(u.shape[1]):
                     turn = _turn(u[i, d], v[k, d], cosine, apart, against, 1.0)
                     out[i, d] -= weight[i, k] * turn

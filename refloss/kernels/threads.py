@@ -1,9 +1,11 @@
 """A few threads that work through blocks, in any order, to the same result."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,6 +47,24 @@ def over(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
     if _pool is None:
         _pool = ThreadPoolExecutor(get_num_threads(), thread_name_prefix="refloss")
     return list(_pool.map(work, items))
+
+
+@cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+@contextmanager
+def blas_on_one_thread() -> Iterator[None]:
+    """Matrix products by the thread that asks for them, to the same bits whatever the setting.
+
+    BLAS threads beside those that are here would wait for each other: several times the time. The
+    setting is one for the whole process, and is put back at the end.
+    """
+    with _blas().limit(limits=1):
+        yield
 
 
 def _forget_pool() -> None:
