@@ -2,8 +2,9 @@
 
     python docs/tables.py                      the table of losses
     python docs/tables.py --audit report.json  also what the audit found, from
-        refloss audit torch optax sklearn scipy --dtype float32 \
-            --region bulk,tails,offset,large --format json -o report.json
+        refloss audit torch optax sklearn scipy pytorch_metric_learning --dtype float32 \
+            --region bulk --region tails --region offset --region large --region confident \
+            --region temperature --region near-duplicates --format json -o report.json
     python docs/tables.py --check              exit 1 if the table of losses is not current
 """
 
@@ -39,23 +40,23 @@ def losses() -> str:
 
 
 def audit(report: dict[str, Any]) -> str:
-    """The table of grades, and one line for each defect of a loss in a target."""
+    """The table of grades, and the shortest line for a defect of each loss in each target."""
     composed = {
         (target["target"], verdict["loss"])
         for target in report["targets"]
         for verdict in target["verdicts"]
         if verdict["composition"]
     }
-    shortest: dict[tuple[str, str, str], Mapping[str, Any]] = {}
+    shortest: dict[tuple[str, str], Mapping[str, Any]] = {}
     for one in markdown.findings(report):
-        part = one["component"].partition(".")[0]
-        key = one["target"], one["loss"], part
-        if key[:2] in composed:
+        key = one["target"], one["loss"]
+        if key in composed:
             continue
         if key not in shortest or len(one["line"]) < len(shortest[key]["line"]):
             shortest[key] = one
     lines = [markdown.table(report), "", "A line for what is wrong in each, ready to paste:", ""]
-    for (target, loss, part), one in shortest.items():
+    for (target, loss), one in shortest.items():
+        part = one["component"].partition(".")[0]
         lines += [
             f"* **{target} {one['version']}**, {part} of `{loss}`: {one['kind']} ({one['region']})",
             "",

@@ -201,11 +201,11 @@ def non_negative(name: str, array: Array, expectation: str = "expected weights >
     _refuse_first(name, array, array < 0, expectation)
 
 
-def no_nan(name: str, array: Array) -> None:
-    """Every entry a number."""
+def finite(name: str, array: Array) -> None:
+    """Every entry a finite number."""
     xp = namespace(array)
     wide = xp.astype(array, xp.float64)
-    _refuse_first(name, array, xp.isnan(wide), "expected numbers")
+    _refuse_first(name, array, ~xp.isfinite(wide), "expected finite numbers")
 
 
 @np.errstate(invalid="ignore")

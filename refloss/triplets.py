@@ -34,6 +34,7 @@ METRICS = {
 DISTANCES = (*METRICS, "cosine")
 REDUCTIONS = ("mean", "mean_nonzero", "sum")
 
+SAFE = 2.0**900  # distances up to here can be summed without overflow
 ROOM = 1 << 20  # numbers in the differences of a block, where they are held at all
 
 
@@ -93,7 +94,9 @@ class TripletPlan:
                 "mean_nonzero": sum(part.active for part in chosen),
             }
             denominator = float(max(1, counts[self.reduction]))
-            value = reduced(self.model, totals, denominator) if wanted.value else None
+            value = None
+            if wanted.value:
+                value = reduced(self.model, totals, denominator * batch.unit)
             if not wanted.gradient:
                 return Answer(value, (), ())
             upstream = 1.0 if grad_output is None else float(grad_output)
@@ -112,8 +115,18 @@ class Batch:
 
     @cached_property
     def has_nan(self) -> bool:
-        """Whether a number is missing."""
-        return bool(self.xp.any(self.xp.isnan(self.x)))
+        """Whether a distance between two rows has no value, or a number is missing."""
+        rows = self.xp.arange(self.x.shape[0], device=device(self.x))
+        missing = self.xp.isnan(self.distances) & (rows[:, None] != rows[None, :])
+        return bool(self.xp.any(self.xp.isnan(self.x))) or bool(self.xp.any(missing))
+
+    @cached_property
+    def unit(self) -> float:
+        """What distances are multiplied with while hinges are summed, so that no sum overflows."""
+        finite = self.xp.isfinite(self.distances)
+        largest = self.xp.where(finite, self.distances, self.xp.zeros_like(self.distances))
+        huge = largest.shape[0] > 0 and float(self.xp.max(largest)) > SAFE
+        return 2.0**-64 if huge else 1.0
 
     @cached_property
     def directions(self) -> Vector:
@@ -152,7 +165,12 @@ class Batch:
     def chosen(self, mining: str, margin: float) -> list[Chosen]:
         """What the triplets of each anchor come to."""
         choose = hardest if mining == "hard" else regrouped
-        return [choose(self.kernels, anchor, mining, margin) for anchor in self.anchors()]
+        margin = margin * self.unit
+        found = []
+        for anchor in self.anchors():
+            scaled = anchor._replace(distance=anchor.distance * self.unit)
+            found.append(choose(self.kernels, scaled, mining, margin))
+        return found
 
     def gradient(self, chosen: Sequence[Chosen]) -> Array:
         """Of the sum of the losses, by the embeddings."""

@@ -63,8 +63,8 @@ def batch_triplet_loss(
     Distances are computed from differences, not from inner products, so that embeddings that almost
     coincide lose no digits; which triplets are taken is decided by the distances in float64.
     A triplet that keeps its margin exactly has gradient 0; so has a distance of zero. A vector of
-    zeros has no direction: its cosines are taken to be 0 and its gradient is 0. One NaN makes
-    everything NaN.
+    zeros has no direction: its cosines are taken to be 0 and its gradient is 0. A NaN
+    makes everything NaN, and so does an infinite component if it leaves a distance without value.
     Error: at most 1 ulp below float64 and 16 ulp in float64, where distances and margins cancel in
     ulps of the sum of their sizes.
     pytorch-metric-learning normalises embeddings first (the convention ``normalised``) and means

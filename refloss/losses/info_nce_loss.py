@@ -55,8 +55,8 @@ def info_nce_loss(
     gradient is 0. A NaN, or an infinite component, in a query makes its row NaN, in a key every row
     that the key is compared in; and the mean of nothing is NaN.
     The similarities are never held together: memory grows with (N + K) D.
-    Error: at most 1 ulp below float64. In float64 at most 16 ulp of the conditioning that the
-    oracle states: a cosine's last bit counts 1 / T times in the exponent.
+    Error: at most 1 ulp below float64 and 16 ulp in float64; in ulps of the conditioning that the
+    oracle states, since a cosine's last bit counts 1 / T times in the exponent.
 
     References
     ----------

@@ -25,7 +25,7 @@ def mine_triplets(
     Parameters
     ----------
     embeddings : array
-        (N, D), floating, without NaN.
+        (N, D), floating and finite.
     labels : array
         Whole numbers, (N,). A positive of an anchor is another row with its label, a negative a row
         with another label.
@@ -51,8 +51,10 @@ def mine_triplets(
 
     Notes
     -----
-    "all" and "easy" may hold as many as N^3 triplets, 24 bytes each; ``batch_triplet_loss`` gets by
-    without listing them. Distances are compared as float64 numbers.
+    "all" and "easy" may hold as many as N^3 triplets, 24 bytes each and twice that on the way;
+    ``batch_triplet_loss`` gets by without listing them. Distances are compared as float64 numbers,
+    and those that are equal but for the order of their components compare equal.
+    pytorch-metric-learning counts a triplet at the far bound as semi-hard, here it is easy.
 
     References
     ----------
@@ -69,7 +71,7 @@ def mine_triplets(
     known = batch_of(
         embeddings, labels, mining=mining, margin=margin, distance=distance, backend=backend
     )
-    arguments.no_nan("embeddings", known["model"])
+    arguments.finite("embeddings", known["model"])
     with np.errstate(all="ignore"):
         batch = Batch(known["kernels"], known["model"], known["labels"], known["distance"])
         return indices(batch, known["mining"], known["margin"])

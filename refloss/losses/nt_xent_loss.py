@@ -52,8 +52,8 @@ def nt_xent_loss(
     Every row depends on every other one, so a NaN or an infinite component makes everything NaN,
     and the mean of nothing is NaN.
     The 2N x 2N similarities are never held: memory grows with N D.
-    Error: at most 1 ulp below float64. In float64 at most 16 ulp of the conditioning that the
-    oracle states: a cosine's last bit counts 1 / T times in the exponent.
+    Error: at most 1 ulp below float64 and 16 ulp in float64; in ulps of the conditioning that the
+    oracle states, since a cosine's last bit counts 1 / T times in the exponent.
     google-research's SimCLR adds the means of both directions, twice this (``summed-directions``).
 
     References

@@ -52,8 +52,9 @@ def sup_con_loss(
     taken to be 0, its gradient is 0. A NaN or an infinite component makes everything NaN, except
     the losses of rows without a positive.
     The N x N similarities are never held: memory grows with N D.
-    Error: at most 1 ulp below float64. In float64 at most 16 ulp of the conditioning that the
-    oracle states: a cosine's last bit counts 1 / T times in the exponent.
+    Error: at most 1 ulp below float64 and 16 ulp in float64; in ulps of the conditioning that the
+    oracle states, since a cosine's last bit counts 1 / T times in the exponent. The
+    share of one of several positives cancels against its mass where a class all but coincides.
     The reference code multiplies by T / 0.07 (``times-temperature-over-0.07``); some code divides
     by the number of all rows (``mean-over-all-anchors``); the NT-Xent losses of
     pytorch-metric-learning and optax leave the other positives out of the denominator

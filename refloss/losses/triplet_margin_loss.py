@@ -166,7 +166,8 @@ def triplet_margin_loss(
     A triplet that keeps its margin exactly has gradient 0 (PyTorch takes the full one, optax half
     of it, pytorch-metric-learning 0). Where a distance is zero its slope is 0; for p = 1 so is that
     of a component without difference, and for p = inf the components that tie for the largest share
-    the slope evenly. Of two equal distances ``swap`` takes the anchor's.
+    the slope evenly. Of two equal distances ``swap`` takes the anchor's (PyTorch
+    takes half of each).
     NaN stays in its triplet and the mean of nothing is NaN.
     Error: at most 1 ulp below float64 and 16 ulp in float64; where distances and margin cancel, in
     ulps of the largest. optax adds eps inside the root (the convention ``eps-inside-the-root``).
