@@ -179,7 +179,7 @@ class Place:
 def places(loss: str, variant: str) -> Iterator[Place]:
     """Every place at which a statement of a loss is compared with what runs."""
     if loss == "cosine_embedding_loss":
-        zeros: tuple[tuple[str, ...], ...] = ((), ("x1",), ("x2",), ("x1", "x2"))
+        zeros: tuple[tuple[str, ...], ...] = ((), ("input1",), ("input2",), ("input1", "input2"))
         for d, target, zero in product((1, 2), (1, -1), zeros):
             if d == 1 or not zero:
                 setting = Setting({"N": 1, "D": d}, labels={"target": (target,)}, last=d > 1)

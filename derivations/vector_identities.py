@@ -112,7 +112,7 @@ def _cosine_is_hinge() -> str:
         theirs = {"input": 1 - c, "target": target, "margin": 1 - any_m}
         slope = of(alone.gradient["input"], **theirs)
         pairs.append((of(pair.value, **ours), of(alone.value, **theirs)))
-        pairs.append((of(pair.gradient["x1"], **ours), _times(slope, -g)))
+        pairs.append((of(pair.gradient["input1"], **ours), _times(slope, -g)))
     return all_equal(pairs, _known())
 
 

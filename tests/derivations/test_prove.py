@@ -276,7 +276,7 @@ WRONG_CLOSED = [
     ("contrastive_loss", "p = inf", "x2", lambda g: 2 * g),
     ("triplet_margin_loss", "", "positive", lambda g: -g),
     ("triplet_margin_loss", "swap", "negative", lambda g: 2 * g),
-    ("cosine_embedding_loss", "", "x1", lambda g: -g),
+    ("cosine_embedding_loss", "", "input1", lambda g: -g),
     ("nt_xent_loss", "", "z_j", lambda g: g / 2),
     ("info_nce_loss", "", "negative_keys", lambda g: -g),
     ("sup_con_loss", "", "embeddings", lambda g: 2 * g),
@@ -358,7 +358,7 @@ WRONG_PAIRS = [
     ("triplet_margin_loss", None, triplet_that_adds_the_negative),
     ("cosine_embedding_loss", None, cosine_of_the_gap),
     ("contrastive_loss", "x1", pull_without_hinge),
-    ("cosine_embedding_loss", "x1", turn_the_other_way),
+    ("cosine_embedding_loss", "input1", turn_the_other_way),
     ("triplet_margin_loss", "positive", positive_against_the_anchor),
 ]
 
