@@ -178,6 +178,12 @@ def queries() -> Iterator[Case]:
         del large["negative_keys"]
         yield Case("large", dict(large), chosen, at=sampled(64 * 16))
         large["negative_keys"] = eighths((64, 16), 64)
+    # a queue that no block of candidates holds at once
+    long = {"query": eighths((3, 4), 65), "positive_key": eighths((3, 4), 66)}
+    long["negative_keys"] = eighths((2500, 4), 67)
+    for temperature in (0.5, 0.07):
+        chosen = {"temperature": temperature, "reduction": "mean"}
+        yield Case("large", long, chosen, at=tuple(range(12)))
 
 
 # Classes ---------------------------------------------------------------------------------------

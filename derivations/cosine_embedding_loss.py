@@ -76,8 +76,8 @@ def stating(added: Expr = S.Zero) -> Composition:
         loss="cosine_embedding_loss",
         title="Cosine embedding loss",
         source=("torch.nn.functional.cosine_embedding_loss, documentation of version 2",),
-        arguments={"x1": x1, "x2": x2, "target": t},
-        axes={"x1": (N, D), "x2": (N, D), "target": (N,)},
+        arguments={"input1": x1, "input2": x2, "target": t},
+        axes={"input1": (N, D), "input2": (N, D), "target": (N,)},
         options={"margin": m},
         row=i,
         component=k,
@@ -85,8 +85,8 @@ def stating(added: Expr = S.Zero) -> Composition:
         where=where,
         textbook=_by_target(q[i], Max(0, c[i] - m)),
         gradient={
-            "x1": _by_target(-g1[i, k], h[i] * g1[i, k]),
-            "x2": _by_target(-g2[i, k], h[i] * g2[i, k]),
+            "input1": _by_target(-g1[i, k], h[i] * g1[i, k]),
+            "input2": _by_target(-g2[i, k], h[i] * g2[i, k]),
         },
         domain={x1: S.Reals, x2: S.Reals, m: Interval(-1, 1)},
     )

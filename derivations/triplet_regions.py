@@ -159,6 +159,7 @@ def samples() -> Iterator[Sample]:
     for form in FORMATS:
         yield from _ordinary(form)
         yield from _near(form)
+        yield from _huddled(form)
         yield from _norms(form)
         yield from _kinks(form)
     yield from _ties()
@@ -239,6 +240,36 @@ def _near(form: Format) -> Iterator[Sample]:
         yield first_fair(drawn, _telling)
 
 
+def _huddled(form: Format) -> Iterator[Sample]:
+    """All within a few units in the last place, and no margin that would outweigh their distances.
+
+    Who takes these from |x|^2 - 2 x y + |y|^2 is left with nothing, in any format.
+    """
+    marks = [0, 0, 0, 1, 1]
+    for distance, mining in _everything():
+        if distance == "cosine" or mining == "semihard":
+            continue  # without a margin there is no semi-hard
+        draws = _draws("huddled", form.name, distance, mining)
+        drawn = (
+            Sample("near-duplicates", _around(rng, form), marks, 0.0, mining, distance)
+            for rng in draws
+        )
+        yield first_fair(drawn, _telling)
+
+
+def _around(rng: random.Random, form: Format) -> Points:
+    centre = regions.normals(rng, 3, form)
+    return [_moved(rng, form, centre) for _ in range(5)]
+
+
+def _moved(rng: random.Random, form: Format, point: Sequence[float]) -> list[float]:
+    found = list(point)
+    for c in range(len(found)):
+        for _ in range(rng.randrange(8)):
+            found[c] = form.up(found[c])
+    return found
+
+
 def _next_to_each_other(rng: random.Random, form: Format) -> Points:
     points = [regions.normals(rng, 3, form) for _ in range(4)]
     points[1] = [form.up(points[0][0]), *points[0][1:]]
@@ -297,6 +328,19 @@ def _ties() -> Iterator[Sample]:
         draws = _draws("ties", distance, mining, margin)
         drawn = (_on_a_grid(rng, width, mining, distance) for rng in draws)
         yield first_fair(drawn, lambda sample: _several(sample) and _tied(sample))
+    for distance, mining in _everything():
+        if distance != "cosine":
+            draws = _draws("shuffled", distance, mining)
+            shuffled = (_shuffled(rng, mining, distance) for rng in draws)
+            yield first_fair(shuffled, lambda sample: _several(sample) and _tied(sample))
+
+
+def _shuffled(rng: random.Random, mining: str, distance: str) -> Sample:
+    """An embedding at the origin, the others all as far from it, but for how that is summed up."""
+    components = regions.normals(rng, 11, FLOAT64)
+    points = [[0.0] * 11, *(rng.sample(components, 11) for _ in range(6))]
+    marks = [0, *(rng.randrange(2) for _ in range(6))]
+    return Sample("ties", points, marks, 1.0, mining, distance)
 
 
 def _on_a_grid(rng: random.Random, margin: float, mining: str, distance: str) -> Sample:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from derivations.case import Case, Option, array
 from derivations.formats import FORMATS, Format
@@ -292,6 +293,13 @@ def _contrasts_of(form: Format) -> Iterator[Case]:
 
 
 def cosines() -> Iterator[Case]:
+    """Pairs by the names that torch has for them."""
+    names = {"x1": "input1", "x2": "input2"}
+    for case in _cosines():
+        yield replace(case, inputs={names.get(n, n): x for n, x in case.inputs.items()})
+
+
+def _cosines() -> Iterator[Case]:
     both = (1.0, -1.0)
     margins = (0.0, 0.5, -0.25, 1.0, -1.0)
     for form, components in itertools.product(FORMATS, (1, 2, 3, 4)):

@@ -29,24 +29,24 @@ def second_gradient(counterturn: Any, cosine: Any, target: Any, margin: Any) -> 
     return product(slope(cosine, target, margin), counterturn)
 
 
-FORMULAS = Formulas(value, {"x1": first_gradient, "x2": second_gradient})
+FORMULAS = Formulas(value, {"input1": first_gradient, "input2": second_gradient})
 
 
 @loss(Promise(float64=16, float64_arrays=16))
 def cosine_embedding_loss(
-    x1: Array,
-    x2: Array,
+    input1: Array,
+    input2: Array,
     target: Array,
     margin: float = 0.0,
     reduction: str = "mean",
     *,
     backend: str | None = None,
 ) -> Plan:
-    """Cosine embedding loss: 1 - cos(x1, x2) where t is 1, max(0, cos(x1, x2) - margin) at -1.
+    """Cosine embedding loss: 1 - cos where t is 1, max(0, cos - margin) where it is -1.
 
     Parameters
     ----------
-    x1, x2 : array
+    input1, input2 : array
         Embeddings of shape (..., D), floating, of one shape and dtype.
     target : array
         t, 1 for a similar pair and -1 for a dissimilar one, of shape (...); whole or floating
@@ -88,15 +88,15 @@ def cosine_embedding_loss(
     >>> refloss.cosine_embedding_loss(x, y, [1, -1], margin=0.5, reduction="none")
     array([0. , 0.1])
     """
-    x = arguments.floating("x1", x1)
-    y = arguments.floating_like("x2", x2, x, "x1")
+    x = arguments.floating("input1", input1)
+    y = arguments.floating_like("input2", input2, x, "input1")
     shape = tuple(x.shape[:-1])
     return vectorwise(
         FORMULAS,
-        {"x1": x, "x2": y},
-        pairs={"": ("x1", "x2")},
+        {"input1": x, "input2": y},
+        pairs={"": ("input1", "input2")},
         reduction=reduction,
-        constants={"target": arguments.signs(target, x, "x1", shape=shape)},
+        constants={"target": arguments.signs(target, x, "input1", shape=shape)},
         parameters={"margin": arguments.number("margin", margin, low=-1, high=1)},
         backend=backend,
     )

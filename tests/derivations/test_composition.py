@@ -49,6 +49,10 @@ def pair(x: Any, y: Any, target: float) -> Inputs:
     return {"x1": [x], "x2": [y], "target": [target]}
 
 
+def sides(x: Any, y: Any, target: float) -> Inputs:
+    return {"input1": [x], "input2": [y], "target": [target]}
+
+
 AXES: Inputs = {"z_i": [[1.0, 0.0], [0.0, 1.0]], "z_j": [[2.0, 0.0], [0.0, 0.5]]}
 ONE_CLASS: Inputs = {"embeddings": [[1.0, 0.0], [0.0, 1.0], [3.0, 0.0]], "labels": [0, 1, 0]}
 VALUES: dict[str, tuple[str, Inputs, dict[str, Any], Callable[[], list[Any]]]] = {
@@ -103,20 +107,20 @@ VALUES: dict[str, tuple[str, Inputs, dict[str, Any], Callable[[], list[Any]]]] =
     ),
     "cosine": (
         "cosine_embedding_loss",
-        pair([3.0, 4.0], [0.0, 2.0], 1.0),
+        sides([3.0, 4.0], [0.0, 2.0], 1.0),
         {},
         lambda: [fmpq(1, 5)],
     ),
-    "parallel": ("cosine_embedding_loss", pair([1.0, 3.0], [2.0, 6.0], 1.0), {}, lambda: [0]),
+    "parallel": ("cosine_embedding_loss", sides([1.0, 3.0], [2.0, 6.0], 1.0), {}, lambda: [0]),
     "opposite": (
         "cosine_embedding_loss",
-        pair([1.0, 3.0], [-2.0, -6.0], -1.0),
+        sides([1.0, 3.0], [-2.0, -6.0], -1.0),
         {"margin": -1.0},
         lambda: [0],
     ),
     "over the margin": (
         "cosine_embedding_loss",
-        pair([1.0, 1.0], [1.0, 0.0], -1.0),
+        sides([1.0, 1.0], [1.0, 0.0], -1.0),
         {"margin": 0.5},
         lambda: [arb(2).rsqrt() - fmpq(1, 2)],
     ),
@@ -237,9 +241,9 @@ KINKS: dict[str, tuple[str, Inputs, dict[str, Any], str, list[Any]]] = {
     "pulled together at zero": ("contrastive_loss", pair([0.5], [0.5], 1.0), {}, "x1", [0]),
     "cosine at its margin": (
         "cosine_embedding_loss",
-        pair([1.0, 1.0, 0.0], [0.0, 1.0, 1.0], -1.0),
+        sides([1.0, 1.0, 0.0], [0.0, 1.0, 1.0], -1.0),
         {"margin": 0.5},
-        "x1",
+        "input1",
         [(fmpq(-1, 4), 0), (0, fmpq(1, 4)), (0, fmpq(1, 2))],
     ),
 }
@@ -256,10 +260,10 @@ def test_kinks_are_intervals(name: str) -> None:
 
 
 def test_a_vector_of_zeros_has_no_direction() -> None:
-    found = answer("cosine_embedding_loss", pair([0.0, 0.0], [1.0, 2.0], 1.0))
+    found = answer("cosine_embedding_loss", sides([0.0, 0.0], [1.0, 2.0], 1.0))
     assert found["value"]["data"] == texts(1)
-    assert found["gradient"]["x1"]["data"] == [["-inf", "inf"]] * 2
-    assert found["gradient"]["x2"]["data"] == texts(0, 0)
+    assert found["gradient"]["input1"]["data"] == [["-inf", "inf"]] * 2
+    assert found["gradient"]["input2"]["data"] == texts(0, 0)
     views: Inputs = {"z_i": [[0.0, 0.0], [1.0, 0.0]], "z_j": [[0.0, 2.0], [3.0, 4.0]]}
     gradient = answer("nt_xent_loss", views)["gradient"]
     assert gradient["z_i"]["data"][:2] == [["-inf", "inf"]] * 2
@@ -286,10 +290,10 @@ def test_scales() -> None:
     assert found["value"]["data"] == texts(0.25)
     assert found["value"]["scale"] == texts(5.25)
     # 1 - cos is as certain as the difference of the unit vectors is
-    found = answer("cosine_embedding_loss", pair([3.0, 4.0], [3.0, 4.0 + 2.0**-20], 1.0))
+    found = answer("cosine_embedding_loss", sides([3.0, 4.0], [3.0, 4.0 + 2.0**-20], 1.0))
     assert 2.0**-48 < float.fromhex(found["value"]["data"][0]) < 2.0**-46
     assert 2.0**-24 < float.fromhex(found["value"]["scale"][0]) < 2.0**-22
-    found = answer("cosine_embedding_loss", pair([1.0, 3.0], [2.0, 6.0], 1.0))
+    found = answer("cosine_embedding_loss", sides([1.0, 3.0], [2.0, 6.0], 1.0))
     assert found["value"]["scale"] == texts(1)
     # a confident answer is judged by itself, but for what a small temperature costs
     for temperature, factor in ((1.0, 1), (2.0**-6, 64)):
@@ -318,7 +322,9 @@ SMOOTH: dict[str, tuple[str, str, Inputs, dict[str, Any]]] = {
     "contrastive": (
         "contrastive_loss", "", {"x1": X, "x2": Y, "target": [1.0, 0.0, 0.25]}, {"margin": 4.0},
     ),
-    "cosine": ("cosine_embedding_loss", "", {"x1": X, "x2": Z, "target": [1.0, -1.0, 1.0]}, {}),
+    "cosine": (
+        "cosine_embedding_loss", "", {"input1": X, "input2": Z, "target": [1.0, -1.0, 1.0]}, {},
+    ),
     "nt_xent": ("nt_xent_loss", "", {"z_i": X, "z_j": Y}, {"temperature": 0.25}),
     "queue": (
         "info_nce_loss", "", {"query": X, "positive_key": Y, "negative_keys": Z[:2]}, {},

@@ -61,7 +61,7 @@ EMBEDDINGS: list[Case] = [
         r"negative_keys: .*float3",
     ),
     ("no component", lambda: SUP_CON(Z[:, :0], Y), ValueError, r"embeddings: .*got shape \(2, 0\)"),
-    ("no component, pairs", lambda: COSINE(X[:0], X[:0], 1), ValueError, r"x1: .*shape \(0,\)"),
+    ("no component, pairs", lambda: COSINE(X[:0], X[:0], 1), ValueError, r"input1: .*shape \(0,\)"),
     ("no vector", lambda: CONTRASTIVE(1.5, 2.5, 1), ValueError, r"x1: .*vectors.*got shape \(\)"),
     ("pairs apart", lambda: CONTRASTIVE(Z, Z[:1], Y), ValueError, r"x2: .*\(2, 3\), got \(1, 3\)"),
     (
@@ -70,7 +70,7 @@ EMBEDDINGS: list[Case] = [
         ValueError,
         r"target: .*\(2,\).*\(2, 3\)",
     ),
-    ("signs of one", lambda: COSINE(Z, Z, 1), ValueError, r"target: .*\(2,\) for x1.*got \(\)"),
+    ("signs of one", lambda: COSINE(Z, Z, 1), ValueError, r"target: .*\(2,\) for input1.*got \(\)"),
     ("signs too long", lambda: RANKING(X, X, [1, 1]), ValueError, r"target: .*input1.*got \(2,\)"),
     (
         "triplets apart",
@@ -80,7 +80,7 @@ EMBEDDINGS: list[Case] = [
     ),
     ("whole embeddings", lambda: SUP_CON([[1, 2]], [0]), TypeError, r"embeddings: .*got int64"),
     ("whole views", lambda: NT_XENT(Y[:, None], Z), TypeError, r"z_i: .*got int64"),
-    ("whole pairs", lambda: COSINE(Y[None], Z, [1]), TypeError, r"x1: .*got int64"),
+    ("whole pairs", lambda: COSINE(Y[None], Z, [1]), TypeError, r"input1: .*got int64"),
     ("whole distances", lambda: FROM_DISTANCE([1, 2], [1, 0]), TypeError, r"distance: .*got int64"),
     ("two formats of views", lambda: NT_XENT(Z, Z.astype("f4")), TypeError, r"z_j: .*got float32"),
     ("two formats, triplets", lambda: TRIPLET(Z, Z.astype("f2"), Z), TypeError, r"positive: .*t16"),

@@ -293,7 +293,9 @@ EMBEDDED = [
     Entry("triplet_margin_loss", TRIPLET, {"margin": 2.0, "eps": 0.0}),
     *(
         Entry(
-            "cosine_embedding_loss", {"x1": VECTORS, "x2": VECTORS, "target": PAIR_SIGNS}, options
+            "cosine_embedding_loss",
+            {"input1": VECTORS, "input2": VECTORS, "target": PAIR_SIGNS},
+            options,
         )
         for options in ({}, {"margin": -0.5})
     ),

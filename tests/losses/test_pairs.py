@@ -15,11 +15,12 @@ from .enrolled import PAIR_MARKS, PAIR_SIGNS, PAIRED, QUICK, TRIPLET, VECTORS, E
 NORMS = pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0, math.inf])
 SEEDS = pytest.mark.parametrize("seed", range(2))
 PAIR = {"x1": VECTORS, "x2": VECTORS, "target": PAIR_MARKS}
-ANGLE = {"x1": VECTORS, "x2": VECTORS, "target": PAIR_SIGNS}
+ANGLE = {"input1": VECTORS, "input2": VECTORS, "target": PAIR_SIGNS}
 STRAIGHT = [entry for entry in PAIRED if entry.loss != "cosine_embedding_loss"]
 
 CONTRASTIVE, TRIPLETS = refloss.contrastive_loss, refloss.triplet_margin_loss
 COSINE = refloss.cosine_embedding_loss
+SIDES = ("input1", "input2")
 BOTH, THREE = ("x1", "x2"), ("anchor", "positive", "negative")
 
 
@@ -168,7 +169,7 @@ class TestKinks:
 
     def test_a_cosine_at_the_margin_pulls_at_nothing(self) -> None:
         x, y = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[0.0, 2.0], [1.0, 2.0]])
-        value, gradients = COSINE.value_and_grad(x, y, [-1, -1], reduction="none", wrt=BOTH)
+        value, gradients = COSINE.value_and_grad(x, y, [-1, -1], reduction="none", wrt=SIDES)
         assert value[0] == 0
         assert value[1] > 0
         assert not gradients[0][0].any()
@@ -177,7 +178,7 @@ class TestKinks:
     def test_a_vector_of_zeros_is_across_everything(self) -> None:
         x, y = np.zeros((3, 2)), np.array([[3.0, 4.0], [0.0, 0.0], [3.0, 4.0]])
         value, gradients = COSINE.value_and_grad(
-            x, y, [1, 1, -1], margin=-0.5, reduction="none", wrt=BOTH
+            x, y, [1, 1, -1], margin=-0.5, reduction="none", wrt=SIDES
         )
         np.testing.assert_array_equal(value, [1, 1, 0.5])
         assert not np.any(gradients)
@@ -211,7 +212,7 @@ class TestExtremes:
         """1 - cos of (1, 0) and (1, h) is h^2 / 2 (1 - 3/4 h^2 ...), where 1 - 0.9999... is 0."""
         h = 2.0**exponent
         value, gradients = COSINE.value_and_grad(
-            np.array([[1.0, 0.0]]), np.array([[1.0, h]]), [1], wrt=BOTH
+            np.array([[1.0, 0.0]]), np.array([[1.0, h]]), [1], wrt=SIDES
         )
         entry = Entry("cosine_embedding_loss", ANGLE)
         entry.kept(value, h * h / 2 * (1 - 3 * h * h / 4), "float64")

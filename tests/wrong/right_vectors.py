@@ -119,8 +119,8 @@ def cosine_embedding_loss(
     value = np.where(target > 0, lack, np.where(c > margin, c - margin, 0)) + nan
     slope = (np.where(target > 0, -1, c > margin) + nan)[..., None]
     gradients = {
-        "x1": slope * across(u, v) / length,
-        "x2": slope * across(v, u) / other,
+        "input1": slope * across(u, v) / length,
+        "input2": slope * across(v, u) / other,
     }
     return reduced(x1, value, gradients, reduction)
 

@@ -104,8 +104,8 @@ def triplet_margin_loss(case: Case) -> Call:
 def cosine_embedding_loss(case: Case) -> Call:
     """From cosine_similarity and cosine_distance, whose epsilon is 0 by default."""
     margin = scalar(case.options.get("margin", 0.0))
-    alike = "optax.losses.cosine_distance(x1, x2)"
-    apart = f"jax.nn.relu(optax.losses.cosine_similarity(x1, x2) - {margin})"
+    alike = "optax.losses.cosine_distance(input1, input2)"
+    apart = f"jax.nn.relu(optax.losses.cosine_similarity(input1, input2) - {margin})"
     return each(f"jnp.where(target > 0, {alike}, {apart})", case, composition=True)
 
 

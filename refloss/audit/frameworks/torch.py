@@ -132,9 +132,9 @@ def triplet_margin_loss(case: Case) -> Call:
 
 
 def cosine_embedding_loss(case: Case) -> Call:
-    if case.arrays["x1"].ndim > 2:
+    if case.arrays["input1"].ndim > 2:
         raise UnsupportedError("no further axes")
-    value = call("F.cosine_embedding_loss", case, "x1", "x2", "target")
+    value = call("F.cosine_embedding_loss", case, "input1", "input2", "target")
     return Call(value, differentiable=case.asked("gradient"))
 
 
