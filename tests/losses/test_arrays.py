@@ -1,6 +1,8 @@
 """Arrays of other libraries: the same answers as NumPy's, in the library's own arrays."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -88,3 +90,21 @@ def test_arrays_of_two_libraries_are_refused(entry: Entry) -> None:
     reduction = entry.reductions[0]
     with pytest.raises(TypeError, match=r"^grad_output: expected Array like the value, got ndarr"):
         entry.function.grad(**ours, **entry.options, reduction=reduction, grad_output=upstream)
+
+
+FIRST_CALLS = (
+    "huber_loss(x, x.flip(0))",
+    "cosine_embedding_loss(x, x.flip(0), torch.ones(2))",
+    "nt_xent_loss(x, x.flip(0))",
+    "batch_triplet_loss(x, torch.arange(2))",
+)
+
+
+@pytest.mark.parametrize("call", FIRST_CALLS)
+def test_torch_in_a_process_that_has_only_just_started(call: str) -> None:
+    """A tensor that is compared for the first time imports something, wherever that happens."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    made = "x = torch.arange(1.0, 7, dtype=torch.float64).reshape(2, 3)"
+    script = f"import torch, refloss; {made}; print(refloss.{call})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
