@@ -254,7 +254,14 @@ def _huddled(form: Format) -> Iterator[Sample]:
             Sample("near-duplicates", _around(rng, form), marks, 0.0, mining, distance)
             for rng in draws
         )
-        yield first_fair(drawn, _telling)
+        yield first_fair(drawn, lambda sample: _telling(sample) and _all_apart(sample))
+
+
+def _all_apart(sample: Sample) -> bool:
+    """No two embeddings are equal, and no distance is that of another pair."""
+    pairs = itertools.combinations(sample.points, 2)
+    found = [str(_measured(sample.distance, a, b)[1]) for a, b in pairs]
+    return len(set(found)) == len(found)
 
 
 def _around(rng: random.Random, form: Format) -> Points:
