@@ -68,7 +68,8 @@ def contrastive_loss(
     Nothing is added to the distance. Where it is zero a dissimilar pair is pushed in no direction:
     the gradient is 0, one of its subgradients. For p = 1 a component without difference has slope
     0; for p = inf the components that tie for the largest share the slope evenly.
-    NaN stays in its pair and the mean of nothing is NaN.
+    NaN stays in its pair and the mean of nothing is NaN. Of an infinite component the value is the
+    limit, but the gradient may be NaN where it has one.
     Error: at most 1 ulp below float64 and 16 ulp in float64; where the two terms of the derivative
     cancel, in ulps of the larger. Conventions as in ``contrastive_loss_from_distance``.
 

@@ -168,7 +168,7 @@ def triplet_margin_loss(
     of a component without difference, and for p = inf the components that tie for the largest share
     the slope evenly. Of two equal distances ``swap`` takes the anchor's (PyTorch
     takes half of each).
-    NaN stays in its triplet and the mean of nothing is NaN.
+    NaN stays in its triplet and the mean of nothing is NaN. Two infinite distances leave no value.
     Error: at most 1 ulp below float64 and 16 ulp in float64; where distances and margin cancel, in
     ulps of the largest. optax adds eps inside the root (the convention ``eps-inside-the-root``).
 
