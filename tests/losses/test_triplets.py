@@ -108,15 +108,27 @@ class Loops:
     def gradient(self) -> tuple[Any, Any]:
         """Of the sum, and the sum of the sizes of its terms."""
         parts: list[list[Vector]] = [[] for _ in self.x]
+        terms: list[list[Vector]] = [[] for _ in self.x]
         for a, p, n in self.chosen():
             if self.violation((a, p, n)) > 0:
                 parts[a] += [self.known[a, p][1], [-s for s in self.known[a, n][1]]]
                 parts[p].append(self.known[p, a][1])
                 parts[n].append([-s for s in self.known[n, a][1]])
+                for i, j in ((a, p), (a, n), (p, a), (n, a)):
+                    terms[i].append(self.size(i, j))
         components = range(len(self.x[0]))
         total = [[math.fsum(v[d] for v in each) for d in components] for each in parts]
-        sizes = [[math.fsum(abs(v[d]) for v in each) for d in components] for each in parts]
+        sizes = [[math.fsum(v[d] for v in each) for d in components] for each in terms]
         return np.array(total), np.array(sizes)
+
+    def size(self, i: int, j: int) -> Vector:
+        """Of the terms that a slope is made of: two that may cancel, for the cosine."""
+        slope = self.known[i, j][1]
+        if self.distance != "cosine":
+            return [abs(s) for s in slope]
+        length, other = math.hypot(*self.x[i]), math.hypot(*self.x[j])
+        pulls = [b / other / length for b in self.x[j]]
+        return [abs(s + t) + abs(t) for s, t in zip(slope, pulls, strict=True)]
 
 
 def loops(entry: Entry, arrays: Arrays, margin: float = 1.0) -> Loops:

@@ -255,40 +255,44 @@ def cosine_loss(cosine: Any, target: Any, margin: float) -> Any:
 
 
 @mistake(COSINE, "value", "near-duplicates", Grade.LOSES_DIGITS)
-def one_minus_cosine(x1: Any, x2: Any, target: Any, margin: float = 0.0) -> Any:
+def one_minus_cosine(input1: Any, input2: Any, target: Any, margin: float = 0.0) -> Any:
     """1 - cos of vectors that are nearly parallel is what rounding left: optax.cosine_distance."""
-    return cosine_loss(cosine(x1, x2), target, margin)
+    return cosine_loss(cosine(input1, input2), target, margin)
 
 
 @mistake(COSINE, "value", "zero-vectors")
-def direction_of_a_zero_vector(x1: Any, x2: Any, target: Any, margin: float = 0.0) -> Any:
+def direction_of_a_zero_vector(input1: Any, input2: Any, target: Any, margin: float = 0.0) -> Any:
     """0 / 0: optax, whose epsilon is 0 by default."""
-    x, y, t = wide(x1, x2, target)
+    x, y, t = wide(input1, input2, target)
     return cosine_loss((x / norm(x) * y / norm(y)).sum(-1), t, margin)
 
 
 @mistake(COSINE, "value", "norms", Grade.CONVENTION)
-def squares_of_tiny_vectors_raised(x1: Any, x2: Any, target: Any, margin: float = 0.0) -> Any:
+def squares_of_tiny_vectors_raised(
+    input1: Any, input2: Any, target: Any, margin: float = 0.0
+) -> Any:
     """1e-12 is added to the squares before the root: torch."""
-    x, y, t = wide(x1, x2, target)
+    x, y, t = wide(input1, input2, target)
     eps = np.float64(np.float32(1e-12))
     lengths = np.sqrt(((x * x).sum(-1) + eps) * ((y * y).sum(-1) + eps))
     return cosine_loss((x * y).sum(-1) / lengths, t, margin)
 
 
 @mistake(COSINE, "value", "bulk")
-def zero_for_dissimilar(x1: Any, x2: Any, target: Any, margin: float = 0.0) -> Any:
+def zero_for_dissimilar(input1: Any, input2: Any, target: Any, margin: float = 0.0) -> Any:
     """The target of contrastive_loss, 0 or 1: -1 counts as -1 times similar."""
-    x, y, t = wide(x1, x2, target)
+    x, y, t = wide(input1, input2, target)
     c = cosine(x, y)
     return t * (1 - c) + (1 - t) * np.maximum(0, c - margin)
 
 
 @mistake(COSINE, "gradient", "bulk")
-def gradient_past_the_normalisation(x1: Any, x2: Any, target: Any, margin: float = 0.0) -> Any:
+def gradient_past_the_normalisation(
+    input1: Any, input2: Any, target: Any, margin: float = 0.0
+) -> Any:
     """The unit vectors taken for the parameters: nothing is projected, nothing divided."""
-    value = refloss.cosine_embedding_loss(x1, x2, target, margin, "none")
-    x, y, t = wide(x1, x2, target[..., None])
+    value = refloss.cosine_embedding_loss(input1, input2, target, margin, "none")
+    x, y, t = wide(input1, input2, target[..., None])
     v = y / np.where(norm(y) == 0, 1, norm(y))
     active = cosine(x, y)[..., None] > margin
-    return value, np.where(t > 0, -v, np.where(active, v, 0)).astype(x1.dtype)
+    return value, np.where(t > 0, -v, np.where(active, v, 0)).astype(input1.dtype)

@@ -17,9 +17,10 @@ def distances(x: Array, kind: str) -> Array:
     """From every row to every other."""
     if kind == "cosine":
         return lacks(x, x)
-    r = x.astype(np.longdouble)[:, None] - x.astype(np.longdouble)
+    r = np.abs(x.astype(np.longdouble)[:, None] - x.astype(np.longdouble))
+    r = np.sort(r, axis=-1)  # the same components in another order make the same distance
     if kind == "cityblock":
-        return np.abs(r).sum(-1)
+        return r.sum(-1)
     squares = (r * r).sum(-1)
     return squares if kind == "sqeuclidean" else np.sqrt(squares)
 
