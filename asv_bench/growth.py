@@ -234,7 +234,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=RAW)
     parser.add_argument("--loss", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--library", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
+    parser.add_argument(
+        "--library", dest="names", nargs="+", choices=LIBRARIES, default=list(LIBRARIES)
+    )
     parser.add_argument("--sizes", nargs="+", type=int, help="of the batches, N")
     parser.add_argument("--json", type=Path, help="a file to write the measurements to")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
@@ -246,7 +248,7 @@ def main() -> None:
     for loss in asked.loss:
         print(f"\n{loss}, {COMPONENTS} components, value and gradient, float32")
         print(f"{'':25}{'N':>7}{'seconds':>12}{'extra MB':>12}{'value':>14}")
-        for library in asked.library:
+        for library in asked.names:
             _, module, losses = LIBRARIES[library]
             if find_spec(module) is None or loss not in losses:
                 continue
