@@ -21,6 +21,7 @@ from derivations.row_identities import block
 from derivations.similarity_proofs import Place
 from derivations.symbolic_rows import Row
 from derivations.symbolic_similarities import SymbolicRun
+from refloss.formula import similarity
 from refloss.losses import (
     contrastive_loss,
     contrastive_loss_from_distance,
@@ -69,6 +70,11 @@ def vectorwise() -> Iterator[tuple[Sequence[str], str, Show]]:
         "InfoNCE without a queue = cross-entropy of the similarities over T",
         _in_batch_is_cross_entropy,
     )
+    yield (
+        ("nt_xent_loss", "info_nce_loss", "sup_con_loss"),
+        "decay times the factor of a negative = its coefficient, weighted",
+        _negative_at_once,
+    )
 
 
 def _known(*claims: tuple[Expr, str]) -> Facts:
@@ -114,6 +120,19 @@ def _cosine_is_hinge() -> str:
         pairs.append((of(pair.value, **ours), of(alone.value, **theirs)))
         pairs.append((of(pair.gradient["input1"], **ours), _times(slope, -g)))
     return all_equal(pairs, _known())
+
+
+def _negative_at_once() -> str:
+    """What the kernels take for all candidates first, before they mend positives and the top."""
+    e, tail, weight, mass = (Symbol(name, positive=True) for name in ("e", "S", "w", "mu"))
+    factor = of(similarity.negative, tail=tail, weight=weight, temperature=T)
+    alone = of(similarity.coefficient, decay=e, is_top=0, is_positive=0, tail=tail, mass=mass)
+
+    def weighted(path: Path) -> Expr:
+        return of(similarity.weighted, coefficient=alone(path), weight=weight, temperature=T)(path)
+
+    positive = frozenset({T, e, tail, weight, mass})
+    return show_equal(_times(factor, e), weighted, Facts(Algebra(positive)))
 
 
 def _times(way: Way, factor: Expr) -> Way:
