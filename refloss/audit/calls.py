@@ -13,10 +13,27 @@ from typing import Any
 
 from refloss.audit.cases import Case
 
-__all__ = ["STACKED", "Call", "UnsupportedError", "call", "keywords", "refuse", "scalar"]
+__all__ = [
+    "STACKED",
+    "STACKS",
+    "Call",
+    "UnsupportedError",
+    "call",
+    "keywords",
+    "refuse",
+    "scalar",
+]
 
 # Losses that return several arrays of one shape: the oracle's value is those stacked.
 STACKED = frozenset({"mine_triplets"})
+# What stacks them, by kind of arrays.
+STACKS = {
+    "numpy": "np.stack",
+    "torch": "torch.stack",
+    "jax": "jnp.stack",
+    "cupy": "cupy.stack",
+    "strict": "array_api_strict.stack",
+}
 
 
 class UnsupportedError(Exception):

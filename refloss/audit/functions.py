@@ -28,7 +28,7 @@ import numpy as np
 
 from refloss.accuracy import FORMATS
 from refloss.audit.arrays import arrays_of, code
-from refloss.audit.calls import STACKED, Call, UnsupportedError, scalar
+from refloss.audit.calls import STACKED, STACKS, Call, UnsupportedError, scalar
 from refloss.audit.cases import Case, cases
 from refloss.audit.signatures import defaults, required
 from refloss.audit.targets import Target, TargetError
@@ -190,9 +190,12 @@ class _Adapter:
                 raise UnsupportedError(f"it takes no {name}")
         written_call = f"{self.bound}({', '.join(written)})"
         if self.loss in STACKED:
-            stack = {"torch": "torch.stack", "jax": "jnp.stack"}.get(self.kind, "np.stack")
-            return f"{stack}(tuple({written_call}))"
+            return f"{STACKS[self.library]}(tuple({written_call}))"
         return written_call
+
+    @property
+    def library(self) -> str:
+        return self.kind.partition("@")[0]
 
     def takes(self, name: str) -> bool:
         return self.accepted is None or name in self.accepted
@@ -218,7 +221,7 @@ class _Adapter:
                 continue  # only a probe: judged by itself, the case says what went wrong
             if not isinstance(result, tuple):
                 differentiable = {"torch": getattr(result, "requires_grad", False), "jax": True}
-                return replace(adapter, differentiable=differentiable.get(self.kind, False))
+                return replace(adapter, differentiable=differentiable.get(self.library, False))
             seen.add(tuple(case.row.shapes))
             adapter = replace(adapter, returns=_joined(adapter.returns, result[1:]))
         return adapter
@@ -241,7 +244,7 @@ class _Adapter:
     def _evaluate(self, written: str, case: Case, namespace: dict[str, Any]) -> Any:
         library = arrays_of(self.kind)
         made = {name: library.make(array) for name, array in case.arrays.items()}
-        if self.kind == "torch":
+        if self.library == "torch":
             for array in made.values():
                 array.requires_grad_(array.is_floating_point())
         with np.errstate(all="ignore"):

@@ -29,6 +29,8 @@ def line(target: Target, answered: Answered, component: str, index: Index, true:
     arrays, index = _one_row(target, answered, component, index)
     literals = {name: _literal(target, case, name, array) for name, array in arrays.items()}
     imports = dict.fromkeys(target.imports.split("; "))
+    if target.library.placement:
+        imports[target.library.placement] = None
     if any("ml_dtypes." in literal for literal in literals.values()):
         imports["import ml_dtypes"] = None
     if any("inputs(" in literal for literal in literals.values()):

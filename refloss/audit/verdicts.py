@@ -16,7 +16,7 @@ from refloss.audit.reproduce import WRITABLE, line
 from refloss.audit.targets import Target
 from refloss.oracles.rows import Expected
 
-__all__ = ["Errors", "Finding", "Verdict", "judge"]
+__all__ = ["Errors", "Finding", "Verdict", "judge", "unusable"]
 
 # An exception of these types is a refusal; any other one is a crash.
 REFUSALS = (ValueError, TypeError, IndexError, RuntimeError, NotImplementedError)
@@ -154,8 +154,8 @@ def _measured(
             result = one.results.get(component)
             if result is None or isinstance(result, BaseException):
                 continue
-            if unusable := _unusable(result, expected):
-                yield _Judged(one, component, Grade.WRONG, np.inf, unusable)
+            if reason := unusable(result, expected):
+                yield _Judged(one, component, Grade.WRONG, np.inf, reason)
             elif len(expected.answer) == 0:
                 yield _Judged(one, component, Grade.CORRECTLY_ROUNDED, 0.0)
             else:
@@ -243,7 +243,7 @@ def _alike(
     return np.asarray(grade <= Grade.ACCURATE, bool)
 
 
-def _unusable(result: NDArray[Any], expected: Expected) -> str:
+def unusable(result: NDArray[Any], expected: Expected) -> str:
     """Why a result cannot be compared entry by entry, if it cannot."""
     if result.dtype.kind not in "fiub" and result.dtype.name != "bfloat16":
         return f"returns {result.dtype.name} where numbers are expected"

@@ -39,6 +39,8 @@ class Arrays(ABC):
 
     # Statements that a line needs before it can name the library.
     imports: str
+    # A statement after which a line's arrays are made on the device; for lines only.
+    placement: str = ""
 
     @abstractmethod
     def make(self, array: NDArray[Any]) -> Any:
@@ -68,9 +70,10 @@ class Arrays(ABC):
 
 @cache
 def arrays_of(kind: str) -> Arrays:
-    """The arrays of that kind; imports the library."""
-    module = import_module(f"refloss.audit.arrays.{kind}")
-    made: Arrays = module.ARRAYS
+    """The arrays of that kind, ``"torch"`` or ``"torch@cuda"``; imports the library."""
+    library, _, device = kind.partition("@")
+    module = import_module(f"refloss.audit.arrays.{library}")
+    made: Arrays = module.on(device) if device else module.ARRAYS
     return made
 
 

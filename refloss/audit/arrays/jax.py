@@ -7,6 +7,7 @@ second of compiling operation by operation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -26,13 +27,22 @@ class Jax(Arrays):
 
     imports = 'import jax, jax.numpy as jnp; jax.config.update("jax_enable_x64", True)'
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "") -> None:
+        """Arrays on a device; without one, on JAX's own choice."""
+        self.device = device
+        if device:
+            first = f"jax.devices({device!r})[0]"
+            self.placement = f'jax.config.update("jax_default_device", {first})'
         self._compiled: dict[Any, Callable[..., dict[str, Any]]] = {}
         # Calls that cannot be compiled, since they look at values.
         self._eager: set[str] = set()
 
     def make(self, array: NDArray[Any]) -> Any:
-        return jnp.asarray(array)
+        with self._placed():
+            return jnp.asarray(array)
+
+    def _placed(self) -> AbstractContextManager[Any]:
+        return jax.default_device(jax.devices(self.device)[0]) if self.device else nullcontext()
 
     def literal(self, text: str, array: NDArray[Any]) -> str:
         name = dtype_name(array)
@@ -45,6 +55,10 @@ class Jax(Arrays):
         return f"jnp.asarray({text})"
 
     def run(self, call: Call, arrays: Mapping[str, Any], namespace: dict[str, Any]) -> Results:
+        with self._placed():
+            return self._run(call, arrays, namespace)
+
+    def _run(self, call: Call, arrays: Mapping[str, Any], namespace: dict[str, Any]) -> Results:
         names = tuple(arrays)
         key = (id(namespace), names, call.differentiable, *expressions(call).items())
         if key not in self._compiled:
@@ -124,3 +138,8 @@ def _answers(
 
 
 ARRAYS = Jax()
+
+
+def on(device: str) -> Jax:
+    """Arrays on that device."""
+    return Jax(device)

@@ -30,12 +30,16 @@ class NumPy(Arrays):
     def loaded(self, text: str, array: NDArray[Any]) -> str:
         return text
 
+    def read(self, value: Any) -> NDArray[Any]:
+        """What came back, as a NumPy array."""
+        return np.asarray(value)
+
     def run(self, call: Call, arrays: Mapping[str, Any], namespace: dict[str, Any]) -> Results:
         scope = {**namespace, **arrays}
         results: Results = {}
         for component, expression in expressions(call).items():
             try:
-                results[component] = np.asarray(eval(code(expression), scope))
+                results[component] = self.read(eval(code(expression), scope))
             except (Exception, SystemExit) as error:
                 results[component] = error
                 if component == "value":

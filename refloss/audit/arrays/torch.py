@@ -1,8 +1,9 @@
-"""torch tensors on the CPU, gradients by torch.autograd."""
+"""torch tensors on the CPU or another device, gradients by torch.autograd."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,17 @@ class Torch(Arrays):
 
     imports = "import torch"
 
+    def __init__(self, device: str = "") -> None:
+        """Tensors on a device; without one, on the CPU."""
+        self.device = device
+        self.placement = f"torch.set_default_device({device!r})" if device else ""
+
     def make(self, array: NDArray[Any]) -> Any:
         if dtype_name(array) == "bfloat16":
-            return torch.from_numpy(array.astype(np.float32)).to(torch.bfloat16)
-        return torch.from_numpy(array.copy())
+            made = torch.from_numpy(array.astype(np.float32)).to(torch.bfloat16)
+        else:
+            made = torch.from_numpy(array.copy())
+        return made.to(self.device) if self.device else made
 
     def literal(self, text: str, array: NDArray[Any]) -> str:
         name = dtype_name(array)
@@ -32,10 +40,19 @@ class Torch(Arrays):
 
     def loaded(self, text: str, array: NDArray[Any]) -> str:
         if dtype_name(array) == "bfloat16":
-            return f'torch.from_numpy({text}.astype("float32")).bfloat16()'
-        return f"torch.from_numpy({text})"
+            made = f'torch.from_numpy({text}.astype("float32")).bfloat16()'
+        else:
+            made = f"torch.from_numpy({text})"
+        return f"{made}.to({self.device!r})" if self.device else made
 
     def run(self, call: Call, arrays: Mapping[str, Any], namespace: dict[str, Any]) -> Results:
+        with self._placed():  # what an expression makes stands where its arguments do
+            return self._run(call, arrays, namespace)
+
+    def _placed(self) -> AbstractContextManager[Any]:
+        return torch.device(self.device) if self.device else nullcontext()
+
+    def _run(self, call: Call, arrays: Mapping[str, Any], namespace: dict[str, Any]) -> Results:
         scope = {**namespace, **arrays}
         results: Results = {}
         leaves = {name: scope[name].requires_grad_() for name in call.differentiable}
@@ -85,7 +102,7 @@ class Torch(Arrays):
 
 def _numbers(value: Any) -> NDArray[Any]:
     if isinstance(value, torch.Tensor):
-        value = value.detach()
+        value = value.detach().cpu()
         # float32 holds every bfloat16; torch has no way to NumPy for the latter.
         value = value.float() if value.dtype == torch.bfloat16 else value
         return np.asarray(value.numpy())
@@ -93,3 +110,8 @@ def _numbers(value: Any) -> NDArray[Any]:
 
 
 ARRAYS = Torch()
+
+
+def on(device: str) -> Torch:
+    """Tensors on that device."""
+    return Torch(device)

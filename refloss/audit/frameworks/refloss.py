@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from refloss.audit.calls import STACKED, Call, call
+from collections.abc import Callable
+
+from refloss.audit.calls import STACKED, STACKS, Call, call
 from refloss.audit.cases import Case
 from refloss.audit.signatures import required
 
@@ -14,21 +16,32 @@ IMPORTS = "import numpy as np, refloss"
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
-def any_loss(case: Case) -> Call:
-    """All losses have the same methods, so that one function writes all of them down."""
-    name = f"refloss.{case.loss}"
-    first = required(case.loss)
+def by(backend: str | None = None, arrays: str = ARRAYS) -> Callable[[Case], Call]:
+    """What asks a backend, on arrays of a kind.
 
-    def method(method: str, argument: str) -> str:
-        return call(f"{name}.{method}", case, *first, wrt=argument)
+    All losses have the same methods, so that one function writes all of them down.
+    """
+    chosen = {} if backend is None else {"backend": backend}
 
-    value = call(name, case, *first)
-    if case.loss in STACKED:
-        value = f"np.stack({value})"
-    return Call(
-        value,
-        gradient={argument: method("grad", argument) for argument in case.asked("gradient")},
-        curvature={
-            argument: method("hessian_diag", argument) for argument in case.asked("curvature")
-        },
-    )
+    def any_loss(case: Case) -> Call:
+        name = f"refloss.{case.loss}"
+        first = required(case.loss)
+
+        def method(method: str, argument: str) -> str:
+            return call(f"{name}.{method}", case, *first, wrt=argument, **chosen)
+
+        value = call(name, case, *first, **chosen)
+        if case.loss in STACKED:
+            value = f"{STACKS[arrays]}({value})"
+        return Call(
+            value,
+            gradient={argument: method("grad", argument) for argument in case.asked("gradient")},
+            curvature={
+                argument: method("hessian_diag", argument) for argument in case.asked("curvature")
+            },
+        )
+
+    return any_loss
+
+
+any_loss = by()
