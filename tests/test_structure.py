@@ -28,8 +28,10 @@ ALLOWED = {
     r"refloss\.kernels\.threads": r"$",
     r"refloss\.kernels\b.*": r"refloss\.(formula|kernels)\b.*",
     r"refloss\.blocks": r"refloss\.(formula\b.*|arguments|evaluation)",
-    r"refloss\.evaluation": r"refloss\.(formula\b.*|arguments|blocks|kernels\b.*)",
+    r"refloss\.evaluation": r"refloss\.(formula\b.*|arguments|blocks|fused|kernels\b.*)",
     r"refloss\.vectors": r"refloss\.(formula\b.*|blocks|evaluation)",
+    r"refloss\.quantities": r"refloss\.(formula\b.*|blocks|evaluation)",
+    r"refloss\.fused": r"refloss\.(arguments|evaluation|quantities|kernels\b.*|formula\b.*)",
     r"refloss\.(similarity|triplets)": (
         r"refloss\.(arguments|evaluation|vectors|formula\b.*|kernels\b.*)"
     ),

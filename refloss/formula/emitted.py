@@ -1,0 +1,430 @@
+"""The reading that writes machine instructions: one formula, one straight run of LLVM code.
+
+The numbers of a formula are here values of the code being built, so a formula costs no type
+inference, and every operation is exactly the one meant: in float32 nothing is promoted, and no
+compiler contracts a product and a sum (CUDA's does unless the product is an intrinsic of its own).
+The same instructions run on the CPU and on the GPU, where all of them round alike.
+
+Three kinds of arithmetic:
+
+* ``double``: float64, and the words that tell what rounding lost know it;
+* ``working``: float64 for results of fewer digits: nothing that is lost matters, and counts as 0;
+* ``single``: float32, compensated wherever a formula asks what was lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from llvmlite import ir
+
+Builder = Any
+
+_INT32, _INT64 = ir.IntType(32), ir.IntType(64)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A floating-point format to compute in, and whether what rounding lost is followed."""
+
+    name: str
+    type: Any
+    integer: Any
+    digits: int  # of the significand, the hidden one included
+    bias: int
+    exp_degree: int
+    atanh_degree: int
+    keeps_lost: bool
+    letter: str  # in the names of libdevice's functions
+    suffix: str
+    tiny: float  # products below have lost digits to underflow
+    # ln 2 in two parts; a multiple of the first by a small whole number is exact
+    ln2_high: float
+    ln2_low: float
+
+    @property
+    def shift(self) -> int:
+        """Where the exponent begins."""
+        return self.digits - 1
+
+    @property
+    def magic(self) -> float:
+        """Added to a number below 2^(digits - 2), it leaves a whole number in the low bits."""
+        return 1.5 * 2.0**self.shift
+
+
+_DOUBLE: dict[str, Any] = {
+    "type": ir.DoubleType(),
+    "integer": _INT64,
+    "digits": 53,
+    "bias": 1023,
+    "letter": "d",
+    "suffix": "",
+    "tiny": 2.0**-960,
+    "ln2_high": float.fromhex("0x1.62e42fefa3800p-1"),
+    "ln2_low": float.fromhex("0x1.ef35793c76730p-45"),
+}
+DOUBLE = Kind("double", exp_degree=13, atanh_degree=23, keeps_lost=True, **_DOUBLE)
+WORKING = Kind("working", exp_degree=11, atanh_degree=19, keeps_lost=False, **_DOUBLE)
+SINGLE = Kind(
+    "single",
+    type=ir.FloatType(),
+    integer=_INT32,
+    digits=24,
+    bias=127,
+    exp_degree=8,
+    atanh_degree=11,
+    keeps_lost=True,
+    letter="f",
+    suffix="f",
+    tiny=2.0**-100,
+    ln2_high=float.fromhex("0x1.62e400p-1"),  # 16 bits: times 2^8 it is exact
+    ln2_low=float.fromhex("0x1.7f7d1cp-20"),
+)
+KINDS = {kind.name: kind for kind in (DOUBLE, WORKING, SINGLE)}
+
+
+class Code:
+    """The place where instructions are written, for one kind of arithmetic and one machine."""
+
+    def __init__(self, builder: Builder, kind: Kind, cuda: bool) -> None:
+        self.builder, self.kind, self.cuda = builder, kind, cuda
+
+    def number(self, x: Any) -> Number:
+        """A constant, or the number itself."""
+        if isinstance(x, Number):
+            return x
+        return Number(self, ir.Constant(self.kind.type, float(x)))
+
+    def _call(self, name: str, *numbers: Number) -> Number:
+        kinds = [self.kind.type] * len(numbers)
+        kind = ir.FunctionType(self.kind.type, kinds)
+        module = self.builder.module
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        return Number(self, self.builder.call(function, [x.value for x in numbers]))
+
+    def intrinsic(self, name: str, *numbers: Number) -> Number:
+        """One of LLVM's own functions of a number of this kind."""
+        return self._call(f"llvm.{name}.f{64 if self.kind.digits == 53 else 32}", *numbers)
+
+    def multiply(self, x: Number, y: Number) -> Number:
+        """x * y, rounded by itself."""
+        if self.cuda:
+            return self._call(f"__nv_{self.kind.letter}mul_rn", x, y)
+        return Number(self, self.builder.fmul(x.value, y.value))
+
+    def absolute(self, x: Number) -> Number:
+        """|x|."""
+        return (
+            self._call(f"__nv_fabs{self.kind.suffix}", x)
+            if self.cuda
+            else self.intrinsic("fabs", x)
+        )
+
+    def raised(self, x: Number, exponent: Number) -> Number:
+        """The machine's own power function."""
+        if self.cuda:
+            return self._call(f"__nv_pow{self.kind.suffix}", x, exponent)
+        return self.intrinsic("pow", x, exponent)
+
+    def branch(
+        self, condition: Flag, chosen: Callable[[], Number], otherwise: Callable[[], Number]
+    ) -> Number:
+        """A jump, for an arm that is too dear to compute in vain."""
+        builder = self.builder
+        with builder.if_else(condition.value) as (then, other):
+            with then:
+                first = chosen()
+                first_block = builder.block
+            with other:
+                second = otherwise()
+                second_block = builder.block
+        phi = builder.phi(self.kind.type)
+        phi.add_incoming(first.value, first_block)
+        phi.add_incoming(second.value, second_block)
+        return Number(self, phi)
+
+    def bits(self, x: Number) -> Any:
+        """The number's bits, as an integer of LLVM."""
+        return self.builder.bitcast(x.value, self.kind.integer)
+
+    def of_bits(self, bits: Any) -> Number:
+        """The number with these bits."""
+        return Number(self, self.builder.bitcast(bits, self.kind.type))
+
+    def integer(self, n: int) -> Any:
+        """A constant of the kind's integers."""
+        return ir.Constant(self.kind.integer, n)
+
+
+class Flag:
+    """A condition."""
+
+    __slots__ = ("code", "value")
+
+    def __init__(self, code: Code, value: Any) -> None:
+        self.code, self.value = code, value
+
+    def __and__(self, other: Flag) -> Flag:
+        return Flag(self.code, self.code.builder.and_(self.value, other.value))
+
+    def __bool__(self) -> bool:
+        raise TypeError("a formula branches with `where`, never with the truth of a number")
+
+
+class Number:
+    """A floating-point number of the code that is being written."""
+
+    __slots__ = ("code", "value")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, code: Code, value: Any) -> None:
+        self.code, self.value = code, value
+
+    def _with(self, other: Any, make: Callable[[Any, Any], Any]) -> Number:
+        return Number(self.code, make(self.value, self.code.number(other).value))
+
+    def _than(self, relation: str, other: Any) -> Flag:
+        make = self.code.builder.fcmp_unordered if relation == "!=" else None
+        make = make or self.code.builder.fcmp_ordered
+        return Flag(self.code, make(relation, self.value, self.code.number(other).value))
+
+    def __neg__(self) -> Number:
+        # 0 - x would make +0 of 0
+        return Number(self.code, self.code.builder.fsub(self.code.number(-0.0).value, self.value))
+
+    def __add__(self, other: Any) -> Number:
+        return self._with(other, self.code.builder.fadd)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Number:
+        return self._with(other, self.code.builder.fsub)
+
+    def __rsub__(self, other: Any) -> Number:
+        return self.code.number(other) - self
+
+    def __mul__(self, other: Any) -> Number:
+        return self.code.multiply(self, self.code.number(other))
+
+    def __rmul__(self, other: Any) -> Number:
+        return self.code.multiply(self.code.number(other), self)
+
+    def __truediv__(self, other: Any) -> Number:
+        if isinstance(other, int) and other == 2:
+            return self * 0.5  # the same number, and no division
+        return self._with(other, self.code.builder.fdiv)
+
+    def __rtruediv__(self, other: Any) -> Number:
+        return self.code.number(other) / self
+
+    def __gt__(self, other: Any) -> Flag:
+        return self._than(">", other)
+
+    def __ge__(self, other: Any) -> Flag:
+        return self._than(">=", other)
+
+    def __lt__(self, other: Any) -> Flag:
+        return self._than("<", other)
+
+    def __le__(self, other: Any) -> Flag:
+        return self._than("<=", other)
+
+    def __eq__(self, other: object) -> Flag:  # type: ignore[override]
+        return self._than("==", other)
+
+    def __ne__(self, other: object) -> Flag:  # type: ignore[override]
+        return self._than("!=", other)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a formula branches with `where`, never with the truth of a number")
+
+
+def meaning(code: Code) -> Mapping[str, Any]:
+    """What each word means where this code is written."""
+    kind, builder = code.kind, code.builder
+    ln2_high, ln2_low = kind.ln2_high, kind.ln2_low
+    factorials = [float(Fraction(1, math.factorial(k))) for k in range(kind.exp_degree + 1)]
+    atanh = [float(Fraction(2, k)) for k in range(3, kind.atanh_degree + 1, 2)]
+
+    def where(condition: Any, chosen: Any, otherwise: Any) -> Number:
+        if isinstance(condition, bool):
+            return code.number(chosen if condition else otherwise)
+        first, second = code.number(chosen), code.number(otherwise)
+        return Number(code, builder.select(condition.value, first.value, second.value))
+
+    def of_number(function: Callable[[Number], Number]) -> Callable[[Any], Number]:
+        return lambda x: function(code.number(x))
+
+    def fma(x: Number, y: Any, z: Any) -> Number:
+        return code.intrinsic("fma", x, code.number(y), code.number(z))
+
+    def series(coefficients: Sequence[float], x: Number) -> Number:
+        total = code.number(coefficients[-1])
+        for coefficient in coefficients[-2::-1]:
+            total = fma(total, x, coefficient)
+        return total
+
+    def two_sum(x: Number, y: Number) -> tuple[Number, Number]:
+        total = x + y
+        part = total - x
+        return total, (x - (total - part)) + (y - part)
+
+    def absolute(x: Number) -> Number:
+        return code.absolute(x)
+
+    def power_of_two(n: Any) -> Number:
+        return code.of_bits(builder.shl(builder.add(n, code.integer(kind.bias)), _shift(code)))
+
+    def exp_parts(x: Number) -> tuple[Any, Number, Number]:
+        # (n, t, l): e^x = 2^n (1 + t + l), as in `refloss.formula.elementary`
+        top, bottom = (710.0, -746.0) if kind.digits == 53 else (89.5, -104.0)
+        inside = where(x < top, x, top)
+        inside = where(inside > bottom, inside, bottom)
+        inside = where(x == x, inside, 0)
+        shifted = fma(inside, 1 / math.log(2), kind.magic)
+        n = shifted - kind.magic
+        whole = builder.sub(code.bits(shifted), code.integer(_bits_of(kind, kind.magic)))
+        r = fma(-n, ln2_high, inside)
+        if not kind.keeps_lost:
+            s = fma(-n, ln2_low, r)
+            return whole, fma(series(factorials[2:], s), s * s, s), code.number(0)
+        r_low = -n * ln2_low
+        s = r + r_low
+        s_low = (r - s) + r_low
+        q = series(factorials[2:], s) * (s * s)
+        t = s + q
+        return whole, t, ((s - t) + q) + s_low * (1 + t)
+
+    def halves(n: Any) -> tuple[Number, Number]:
+        half = builder.ashr(n, code.integer(1))  # 2^n may be out of range where e^x is not
+        return power_of_two(half), power_of_two(builder.sub(n, half))
+
+    def exp(x: Number) -> Number:
+        n, t, low = exp_parts(x)
+        high = 1 + t
+        if kind.keeps_lost:
+            high = high + (((1 - high) + t) + low)
+        first, second = halves(n)
+        return where(x == x, (high * first) * second, x)
+
+    def exp_error(x: Number) -> Number:
+        if not kind.keeps_lost:
+            return code.number(0)
+        n, t, low = exp_parts(x)
+        high = 1 + t
+        rest = ((1 - high) + t) + low
+        lost = (high - (high + rest)) + rest
+        inside = absolute(x) < (700.0 if kind.digits == 53 else 60.0)
+        return where(inside, lost * power_of_two(n), 0)
+
+    def expm1(x: Number) -> Number:
+        n, t, low = exp_parts(x)
+        a, b = halves(n)
+        whole = a - 1 / b
+        y = whole + a * t
+        y = (y + (((whole - y) + a * t) + a * low)) * b
+        at_zero = Flag(code, builder.icmp_signed("==", n, code.integer(0)))
+        y = where(at_zero, t + low, y)
+        y = where(x < (710.0 if kind.digits == 53 else 89.5), y, math.inf)
+        return where((x == x) & (x != 0), y, x)
+
+    def log_sum(high: Number, low: Number, shift: Any) -> Number:
+        # log((high + low) / 2^shift) for normal high > 0 and |low| <= ulp(high)
+        bits = code.bits(high)
+        mantissa = code.integer((1 << kind.shift) - 1)
+        k = builder.sub(builder.lshr(bits, _shift(code)), code.integer(kind.bias))
+        m = code.of_bits(
+            builder.or_(builder.and_(bits, mantissa), code.integer(kind.bias << kind.shift))
+        )
+        halve = m > math.sqrt(2)
+        m = where(halve, 0.5 * m, m)
+        k = builder.add(k, builder.zext(halve.value, kind.integer))
+        n = Number(code, builder.sitofp(builder.sub(k, shift), kind.type))
+        f = m - 1
+        s = f / (2 + f)
+        z = s * s
+        r = series(atanh, z) * z
+        half_square = 0.5 * f * f
+        correction = fma(n, ln2_low, low / high)
+        inner = fma(s, half_square + r, correction)
+        return n * ln2_high - ((half_square - inner) - f)
+
+    def log(x: Number) -> Number:
+        smallest, lift = 2.0 ** (1 - kind.bias), kind.digits + 1
+        subnormal = x < smallest
+        lifted = where(subnormal, x * 2.0**lift, x)
+        shift = builder.select(subnormal.value, code.integer(lift), code.integer(0))
+        y = log_sum(lifted, code.number(0), shift)
+        y = where(x < math.inf, y, x)
+        y = where(x > 0, y, where(x == 0, -math.inf, math.nan))
+        return where(x == x, y, x)
+
+    def log1p(x: Number) -> Number:
+        u = 1 + x
+        part = u - 1
+        y = log_sum(u, (1 - (u - part)) + (x - part), code.integer(0))
+        y = where(x < math.inf, y, x)
+        y = where(x > -1, y, where(x == -1, -math.inf, math.nan))
+        return where((x == x) & (x != 0), y, x)
+
+    def power(x: Any, exponent: Any) -> Number:
+        base, raised_to = code.number(x), code.number(exponent)
+        return code.branch(
+            raised_to == 2,
+            lambda: base * base,
+            lambda: code.branch(raised_to == 1, lambda: base, lambda: code.raised(base, raised_to)),
+        )
+
+    def product(mass: Any, x: Any) -> Number:
+        mass = code.number(mass)
+        return where(mass == 0, mass, mass * x)
+
+    def quotient(mass: Any, x: Any) -> Number:
+        mass = code.number(mass)
+        return where(mass == 0, mass, mass / code.number(x))
+
+    def sum_error(x: Any, y: Any) -> Number:
+        if not kind.keeps_lost:
+            return code.number(0)
+        total, lost = two_sum(code.number(x), code.number(y))
+        return where(absolute(total) < math.inf, lost, 0)
+
+    def product_error(x: Any, y: Any) -> Number:
+        if not kind.keeps_lost:
+            return code.number(0)
+        first, second = code.number(x), code.number(y)
+        rounded = first * second
+        return where(absolute(rounded) < math.inf, fma(first, second, -rounded), 0)
+
+    return {
+        "where": where,
+        "absolute": of_number(absolute),
+        "exp": of_number(exp),
+        "exp_error": of_number(exp_error),
+        "expm1": of_number(expm1),
+        "log": of_number(log),
+        "log1p": of_number(log1p),
+        "power": power,
+        "sqrt": of_number(lambda x: code.intrinsic("sqrt", x)),
+        "product": product,
+        "quotient": quotient,
+        "sum_error": sum_error,
+        "product_error": product_error,
+        "TINY": kind.tiny,
+    }
+
+
+def _shift(code: Code) -> Any:
+    return code.integer(code.kind.shift)
+
+
+def _bits_of(kind: Kind, x: float) -> int:
+    """The bits of a power of two times 1.5."""
+    mantissa, exponent = math.frexp(x)
+    fraction = int((2 * mantissa - 1) * 2**kind.shift)
+    return ((exponent - 1 + kind.bias) << kind.shift) | fraction
