@@ -356,7 +356,7 @@ class RowWiring(Wiring):
 
     def _touched(self, formula: Formula) -> list[str]:
         names = _named(formula)
-        touched = [name for name in ("input", "mass") if name in names]
+        touched: list[str] = [name for name in ("input", "mass") if name in names]
         touched += ["poison"] if names & OF_INPUT else []
         return touched + (["teacher_poison"] if names & OF_TEACHER else [])
 
@@ -386,8 +386,7 @@ class RowWiring(Wiring):
     def derivative(self, name: str, formula: Formula) -> str:
         source = self.table.make(f"{name}_plain", formula)
         source = self._poisoned(name, source, self._touched(formula))
-        source = self._kept(f"{name}_kept", source)
-        return self.table.make(name, self.scale, x=source)
+        return self._kept(name, self.table.make(f"{name}_scaled", self.scale, x=source))
 
     def _kept(self, name: str, source: str) -> str:
         if "labels" not in self.plan.arrays:

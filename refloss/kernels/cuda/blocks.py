@@ -83,10 +83,8 @@ def joined_over_block(threads: int, count: int, join: Any, start: Any, kind: Kin
         if thread % WARP == 0:
             put(exchange, (thread // WARP) * count, numbers)
         cuda.syncthreads()
-        if thread % WARP < warps:
-            numbers = get(exchange, (thread % WARP) * count)
-        else:
-            numbers = start()
+        place = thread % WARP
+        numbers = get(exchange, place * count) if place < warps else start()
         return of_warps(numbers, known)
 
     return in_warp if warps == 1 else joined

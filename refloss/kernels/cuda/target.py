@@ -20,6 +20,25 @@ from refloss.formula import scalars
 from refloss.formula.emitted import Code, Kind, Number, meaning
 from refloss.formula.reading import read
 
+__all__ = [
+    "EVERY_LANE",
+    "SIMULATED",
+    "WARP",
+    "Recipe",
+    "broadcast",
+    "constants",
+    "cuda",
+    "inside",
+    "kernel",
+    "number_of",
+    "numba_type",
+    "part",
+    "scalar_type",
+    "shuffled",
+    "tuple_of",
+    "written",
+]
+
 Formula = Callable[..., Any]
 Read = Callable[[Formula], Formula]
 
