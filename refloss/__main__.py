@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from refloss._version import __version__
 
@@ -17,6 +18,16 @@ __all__ = ["main"]
 
 EPILOG = """\
 exit status of audit: 0 fine; 1 findings at or above --fail-on; 2 usage; 5 nothing to audit
+"""
+
+PARITY_EPILOG = """\
+a side is one of
+  numba, array:numpy, array:torch, array:cupy, array:strict   refloss's backends, by their arrays
+  cuda, cuda:float32                                          its CUDA kernels
+  torch@cpu, torch@cuda, jax@cpu, optax@cpu, sklearn@cpu ...  a framework on a device
+  package.module:function, package.module:function@cuda       your own, with --loss
+
+exit status of parity: 0 fine; 1 apart by more than the budget; 2 usage; 5 nothing to compare
 """
 
 
@@ -83,6 +94,8 @@ def parser() -> argparse.ArgumentParser:
         "returns an array, otherwise the loss's default)",
     )
 
+    _add_parity(commands)
+
     commands.add_parser("list", help="list the losses")
 
     show = commands.add_parser(
@@ -93,6 +106,82 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("show-versions", help="show the versions a bug report needs")
     return top
+
+
+def _add_parity(commands: Any) -> None:
+    parity = commands.add_parser(
+        "parity",
+        help="hold two backends, frameworks or functions against each other and the truth",
+        description="Compare two implementations on every certified input: how many answers have "
+        "the same bits, how many ulp the others are apart, which is nearer the truth, and which "
+        "line shows it.",
+        epilog=PARITY_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parity.add_argument("first", metavar="A", help="a side: see below")
+    parity.add_argument("second", metavar="B", help="the other side")
+    parity.add_argument(
+        "--loss", action="append", metavar="GLOB", help="only these losses, e.g. 'huber*'"
+    )
+    parity.add_argument(
+        "--dtype",
+        action="append",
+        metavar="DTYPE",
+        help="float16, bfloat16, float32, float64 or all (default: float32 and float64)",
+    )
+    parity.add_argument("--region", action="append", metavar="GLOB", help="only these regions")
+    parity.add_argument(
+        "--large", action="store_true", help="also the certified inputs of a million numbers"
+    )
+    parity.add_argument(
+        "--max-ulp",
+        type=float,
+        metavar="N",
+        help="how many ulp A and B may be apart (default: what the two sides promise, together)",
+    )
+    parity.add_argument(
+        "--budgets",
+        metavar="FILE",
+        help='JSON, {"huber_loss": {"float32": 2}}: how many ulp; counts before --max-ulp',
+    )
+    parity.add_argument(
+        "--repeat",
+        type=int,
+        nargs="?",
+        const=100,
+        metavar="N",
+        help="ask each side the same N times (100 without a number): are the bits the same?",
+    )
+    parity.add_argument(
+        "--layouts",
+        action="store_true",
+        help="ask each side with strided, transposed, offset, reversed and misaligned arrays: are "
+        "the bits the same?",
+    )
+    parity.add_argument(
+        "--size",
+        metavar="BYTES",
+        help="also compare each loss on drawn numbers, so many bytes in the first array: 64MB, 4GB",
+    )
+    parity.add_argument(
+        "--worst",
+        action="store_true",
+        help="show the lines for the largest distance of every loss and dtype, not of all",
+    )
+    parity.add_argument("--format", choices=("text", "json", "junit"), default="text")
+    parity.add_argument("-o", "--output", metavar="FILE", help="write the report to a file")
+    parity.add_argument(
+        "--arrays",
+        choices=("auto", "numpy", "torch", "jax", "cupy"),
+        default="auto",
+        help="what your function takes (default: torch or jax if its module imports it, or numpy)",
+    )
+    parity.add_argument(
+        "--reduction",
+        choices=("auto", "none", "mean", "sum", "batchmean", "mean_nonzero"),
+        default="auto",
+        help="what your function returns if it has no reduction argument",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,6 +202,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "audit":
         from refloss.audit.command import run
+
+        return run(options)
+    if options.command == "parity":
+        from refloss.parity.command import run
 
         return run(options)
     from refloss import catalogue

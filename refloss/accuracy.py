@@ -30,7 +30,17 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FORMATS", "Answer", "Format", "Grade", "Truth", "measure", "rounded", "ulp_error"]
+__all__ = [
+    "FORMATS",
+    "Answer",
+    "Format",
+    "Grade",
+    "Truth",
+    "distance",
+    "measure",
+    "rounded",
+    "ulp_error",
+]
 
 Floats = NDArray[np.float64]
 
@@ -303,6 +313,41 @@ def measure(
     grade = np.where(error <= min(1.0, bound), Grade.FAITHFUL, grade)
     grade = np.where(correct, Grade.CORRECTLY_ROUNDED, grade)
     return error, grade.astype(np.uint8)
+
+
+def distance(first: Any, second: Any, dtype: str, answer: Answer | None = None) -> Floats:
+    """How far two computed numbers are from each other, in units in the last place.
+
+    It counts in the unit in which ``measure`` counts the error of either: that of the truth, or of
+    the scale where terms cancel. Where there is no answer, or an answer that is not finite, it is
+    the unit of the larger of the two numbers. NaN is no distance from NaN, and -0 none from 0; an
+    infinity stands at the first power of two past the largest float, unless the truth is infinite.
+
+    Parameters
+    ----------
+    first, second : array_like
+        Numbers of the given format, flat or in any shape; read in C order.
+    dtype : str
+        The format.
+    answer : Answer, optional
+        What is true, as many entries.
+    """
+    form = FORMATS[dtype]
+    numbers = _in_format(first, dtype), _in_format(second, dtype)
+    unit = _unit(form, Truth.of(np.fmax(*np.abs(numbers))))
+    infinite = np.zeros(len(unit), bool)
+    if answer is not None:
+        infinite = np.isinf(answer.lower.high)
+        known = np.isfinite(answer.lower.high)
+        unit = np.where(known, _unit(form, answer.lower, answer.scale), unit)
+    with np.errstate(all="ignore"):
+        overflow = _scaled(np.ones(1), form.largest_exponent + 1 - unit)
+        one, other = (
+            np.where(np.isinf(x), np.copysign(overflow, x), _scaled(x, -unit)) for x in numbers
+        )
+        apart = np.abs(one - other)
+    apart[np.isnan(apart) | (infinite & (np.isinf(numbers[0]) != np.isinf(numbers[1])))] = np.inf
+    return np.where(_same(*numbers), 0.0, apart)
 
 
 def _everything(lower: Truth, upper: Truth) -> NDArray[np.bool_]:

@@ -44,9 +44,13 @@ ALLOWED = {
     ),
     r"refloss\.oracles\b.*": r"refloss\.(accuracy|oracles\b.*)",
     r"refloss\.audit\b.*": r"refloss(\.(accuracy|oracles\b.*|audit\b.*|suggestion|_version))?",
+    r"refloss\.parity\b.*": (
+        r"refloss(\.(accuracy|loss|oracles\b.*|audit\b.*|parity\b.*|suggestion|_version))?"
+    ),
+    r"refloss\.testing": r"refloss\.(audit\b.*|oracles|parity\b.*|suggestion)",
     r"refloss\.catalogue": r"refloss\.(oracles|suggestion|_version)",
-    r"refloss\.__main__": r"refloss\.(audit\b.*|catalogue|oracles|suggestion|_version)",
-    r"refloss": r"refloss\.(_version|losses\b.*|kernels\.threads)",
+    r"refloss\.__main__": r"refloss\.(audit\b.*|parity\b.*|catalogue|oracles|suggestion|_version)",
+    r"refloss": r"refloss\.(_version|losses\b.*|kernels\.(threads|cuda\.available))",
 }
 
 # What makes the oracles: the command, and the script of each loss that it loads by name
