@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from refloss._version import __version__
 
 if TYPE_CHECKING:
+    from refloss.kernels.cuda.available import BackendUnavailable
     from refloss.kernels.threads import get_num_threads, set_num_threads
     from refloss.losses.batch_triplet_loss import batch_triplet_loss
     from refloss.losses.binary_cross_entropy import binary_cross_entropy
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from refloss.losses.triplet_margin_loss import triplet_margin_loss
 
 __all__ = [
+    "BackendUnavailable",
     "__version__",
     "batch_triplet_loss",
     "binary_cross_entropy",
@@ -75,11 +77,17 @@ __all__ = [
     "triplet_margin_loss",
 ]
 
+ELSEWHERE = {
+    "BackendUnavailable": "kernels.cuda.available",
+    "get_num_threads": "kernels.threads",
+    "set_num_threads": "kernels.threads",
+}
+
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'refloss' has no attribute {name!r}")
-    room = "kernels.threads" if name.endswith("_num_threads") else f"losses.{name}"
+    room = ELSEWHERE.get(name, f"losses.{name}")
     found = getattr(import_module(f"refloss.{room}"), name)
     globals()[name] = found
     return found

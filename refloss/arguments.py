@@ -12,7 +12,14 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_array_api_obj,
+    is_cupy_array,
+    is_jax_array,
+    is_torch_array,
+)
 
 Array = Any
 
@@ -95,11 +102,23 @@ def floating_like(name: str, x: Any, model: Array, model_name: str = "input") ->
 
 
 def same_library(name: str, array: Array, model: Array, model_name: str) -> None:
-    """Arrays of two libraries in one call are a mistake."""
+    """Arrays of two libraries, or on two devices, in one call are a mistake."""
     if namespace(array) is not namespace(model):
         raise TypeError(
             f"{name}: expected {type(model).__name__} like {model_name}, got {type(array).__name__}"
         )
+    if is_jax_array(model):  # JAX moves arrays, and shares them out over devices
+        return
+    if device(array) != device(model):
+        raise TypeError(
+            f"{name}: expected an array on {device(model)} like {model_name}, "
+            f"got one on {device(array)}"
+        )
+
+
+def on_cuda(array: Array) -> bool:
+    """Whether the array is one that CUDA kernels can take: CuPy's, or torch's on such a device."""
+    return bool(is_cupy_array(array) or (is_torch_array(array) and array.device.type == "cuda"))
 
 
 def namespace(array: Array) -> ModuleType:

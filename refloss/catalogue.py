@@ -22,6 +22,8 @@ REPORTED = (
     *("torch", "jax", "jaxlib", "optax", "scikit-learn", "scipy"),
     *("pytorch-metric-learning", "lightly"),
     *("sympy", "python-flint", "gmpy2"),
+    *("numba-cuda", "cuda-bindings", "nvidia-nvjitlink", "nvidia-cuda-nvrtc"),
+    *("cupy-cuda12x", "cupy-cuda13x"),
 )
 
 

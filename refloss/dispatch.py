@@ -16,6 +16,7 @@ from array_api_compat import device
 from refloss import arguments
 from refloss.blocks import ElementBlock, RowBlock
 from refloss.evaluation import Formulas, Plan
+from refloss.kernels.cuda import available
 from refloss.similarity import Side, SimilarityPlan
 from refloss.triplets import DISTANCES, MININGS
 from refloss.vectors import PairBlock, norm_of
@@ -27,24 +28,62 @@ REDUCTIONS = ("none", "mean", "sum")
 WITH_BATCHMEAN = (*REDUCTIONS, "batchmean")
 MAX_AXES = 7
 
+KERNELS = {"numba": "cpu", "array": "arrays", "cuda": "cuda", "cuda:float32": "cuda.single"}
 
-def kernels_for(model: Array, backend: str | None, name: str = "input") -> ModuleType:
-    """The kernels that run a call: Numba for NumPy arrays, the array path for all others.
 
-    ``name`` is the argument that ``model`` came as.
+def kernels_for(
+    model: Array, backend: str | None, name: str = "input", *, in_float32: bool = False
+) -> ModuleType:
+    """The kernels that run a call.
+
+    Numba for NumPy arrays; on a CUDA device the CUDA kernels if they can run here; the array path
+    for all others. ``name`` is the argument that ``model`` came as; ``in_float32`` says that the
+    call has a variant with float32 arithmetic.
     """
-    if backend is not None:
-        arguments.one_of("backend", backend, ("numba", "array"))
-    numpy_array = isinstance(model, np.ndarray)
-    if backend == "numba" and not numpy_array:
+    if backend is None:
+        backend = _usual_backend(model)
+    arguments.one_of("backend", backend, tuple(KERNELS))
+    if backend == "numba" and not isinstance(model, np.ndarray):
         raise TypeError(
             f"{name}: backend='numba' expected a NumPy array, got {type(model).__name__}; "
             "backend='array' takes it"
         )
-    kernels = "cpu" if numpy_array and backend != "array" else "arrays"
-    if kernels == "arrays":
+    if backend == "array":
         _can_compute(model, name)
-    return import_module(f"refloss.kernels.{kernels}")
+    if backend.startswith("cuda"):
+        _fits_cuda(model, backend, name, in_float32)
+        available.require()
+    return import_module(f"refloss.kernels.{KERNELS[backend]}")
+
+
+def _usual_backend(model: Array) -> str:
+    if isinstance(model, np.ndarray):
+        return "numba"
+    return "cuda" if arguments.on_cuda(model) and available.reason() is None else "array"
+
+
+def _fits_cuda(model: Array, backend: str, name: str, in_float32: bool) -> None:
+    if backend == "cuda:float32" and not in_float32:
+        raise ValueError(
+            "backend: 'cuda:float32' is for losses of elements, of rows of classes and of pairs of "
+            "vectors, this is none; backend='cuda' runs it"
+        )
+    if isinstance(model, np.ndarray):
+        if not available.simulated():
+            raise TypeError(
+                f"{name}: backend={backend!r} expected an array on a CUDA device, got a NumPy "
+                "array; copy it there with cupy.asarray, or with .cuda() as a torch tensor"
+            )
+    elif not arguments.on_cuda(model):
+        raise TypeError(
+            f"{name}: backend={backend!r} expected a CuPy array or a torch tensor on a CUDA "
+            f"device, got {type(model).__name__} on {device(model)}"
+        )
+    if backend == "cuda:float32" and arguments.dtype_name(model) == "float64":
+        raise TypeError(
+            f"{name}: backend='cuda:float32' expected float16, bfloat16 or float32, got "
+            f"{model.dtype}; backend='cuda' takes it"
+        )
 
 
 def _can_compute(model: Array, name: str) -> None:
@@ -98,17 +137,18 @@ def elementwise(
         arrays[name] = constant
         if is_number:
             arrays[name] = xp.full((1,) * len(shape), constant, device=device(model))
+    kernels = kernels_for(model, backend, first, in_float32=True)
     denominator = 1.0
     if reduction == "mean":
         denominator = float(prod(shape))
         if mean_over_weights and weight is not None:
-            denominator = _sum(weight, shape, kernels_for(model, backend, first))
+            denominator = _sum(weight, shape, _summing(kernels))
     elif reduction == "batchmean":
         denominator = float(shape[0] if shape else 1)
     return Plan(
         block=ElementBlock,
         formulas=formulas,
-        kernels=kernels_for(model, backend, first),
+        kernels=kernels,
         model=model,
         arrays=arrays,
         originals={name: array for name, array in variables.items() if name not in fixed},
@@ -118,6 +158,12 @@ def elementwise(
         denominator=denominator,
         weight=weight,
     )
+
+
+def _summing(kernels: ModuleType) -> ModuleType:
+    """The kernels that sum weights before a plan runs: the CUDA kernels leave that to arrays."""
+    name = "refloss.kernels.arrays"
+    return import_module(name) if kernels.__name__.startswith("refloss.kernels.cuda") else kernels
 
 
 def _sum(weight: Array, shape: tuple[int, ...], kernels: ModuleType) -> float:
@@ -165,6 +211,7 @@ def rowwise(
     model = next(iter(variables.values()))
     arguments.one_of("reduction", reduction, reductions)
     rows, classes, positions = class_shape(model)
+    kernels = kernels_for(model, backend, in_float32=True)
     shape = tuple(model.shape)
     value_shape = () if len(shape) == 1 else (shape[0], *shape[2:])
     xp = arguments.namespace(model)
@@ -184,13 +231,13 @@ def rowwise(
         kept = labels != ignore_index
         arrays["labels"] = xp.where(kept, labels, -xp.ones_like(labels))
         arrays["kept"] = kept
-        denominator = _label_weight(arrays["labels"], weight, kernels_for(model, backend))
+        denominator = _label_weight(arrays["labels"], weight, _summing(kernels))
     if reduction == "batchmean":
         denominator = float(rows)
     return Plan(
         block=RowBlock,
         formulas=formulas,
-        kernels=kernels_for(model, backend),
+        kernels=kernels,
         model=model,
         arrays=arrays,
         originals=variables,
@@ -238,7 +285,7 @@ def vectorwise(
     return Plan(
         block=PairBlock,
         formulas=formulas,
-        kernels=kernels_for(model, backend, first),
+        kernels=kernels_for(model, backend, first, in_float32=True),
         model=model,
         arrays=arrays,
         originals=variables,
