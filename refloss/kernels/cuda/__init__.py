@@ -1,1 +1,39 @@
-"""The kernels for NVIDIA GPUs, in Numba CUDA."""
+"""The kernels for NVIDIA GPUs, in Numba CUDA: the functions of `refloss.kernels.arrays`.
+
+What profits from a kernel of its own has one here, in float64; everything else is whole-array work
+of the caller's library. Nothing is imported before it is asked for: that CUDA is missing is an
+error of its own (`refloss.kernels.cuda.available`).
+"""
+
+from importlib import import_module
+from typing import Any
+
+WHERE = {
+    "map_formula": "cuda.mapped",
+    "class_sum": "cuda.mapped",
+    "sum_pair": "cuda.mapped",
+    "absorb": "cuda.similarity",
+    "pulls": "cuda.similarity",
+    "distances": "cuda.distances",
+    "steered": "cuda.distances",
+    "angles": "cuda.distances",
+    "turned": "cuda.distances",
+    "constant": "arrays",
+    "others": "arrays",
+    "softmax": "arrays",
+    "onehot": "arrays",
+    "picked": "arrays",
+    "row_max": "arrays",
+    "nan_rows": "arrays",
+    "poison": "arrays",
+    "products": "arrays",
+    "combine": "arrays",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"refloss.kernels.{WHERE[name]}"), name)
+    globals()[name] = found
+    return found
