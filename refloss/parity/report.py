@@ -14,7 +14,7 @@ from refloss._version import __version__
 from refloss.parity import junit
 from refloss.parity.verdicts import Compared, Difference, Verdict
 
-__all__ = ["SCHEMA", "Report", "described"]
+__all__ = ["SCHEMA", "Report", "described", "far_first"]
 
 SCHEMA = "refloss-parity-1"
 
@@ -40,8 +40,11 @@ class Report:
     @property
     def worst(self) -> Difference | None:
         """The largest distance, in units of the budget, within it or not."""
-        found = [verdict.worst for verdict in self.verdicts if verdict.worst]
-        return max(found, key=_excess, default=None)
+        return min(
+            (verdict.worst for verdict in self.verdicts if verdict.worst),
+            key=far_first,
+            default=None,
+        )
 
     def summary(self) -> str:
         """One line: how many cases and numbers, how many the same, and how many findings."""
@@ -81,10 +84,11 @@ class Report:
         return "\n".join(_text(self, worst)) + "\n"
 
 
-def _excess(one: Difference) -> float:
-    if one.ulp is None or one.budget is None:
-        return 0.0
-    return one.ulp / one.budget if one.budget else np.inf
+def far_first(one: Difference) -> float:
+    """Sorts differences: those that are no distance at all, then by their distance in budgets."""
+    if one.ulp is None or one.budget is None or not one.budget:
+        return -np.inf
+    return -one.ulp / one.budget
 
 
 def _encoded(value: Any) -> Any:
@@ -101,22 +105,21 @@ HEADINGS = (
     *("loss", "dtype", "answer", "numbers", "same bits", "ties", "apart", "p99", "budget"),
     *("A off", "B off", "A nearer", "B nearer"),
 )
-LEGEND = (
-    "apart, p99: distances of A from B, the largest and the 99th percentile; off: the largest "
-    "distance of each from",
-    "the truth; nearer: how often; all in ulps (of the largest term where terms cancel). Same "
-    "bits: NaN is NaN, but -0 is",
-    "not 0, from which it is 0 ulp apart. Ties: they differ where more than one answer is right.",
-)
+LEGEND = """\
+same bits  every NaN is the same; -0 and 0 are not, though 0 ulp apart
+ties       they differ where more than one answer is right: 0 ulp apart
+apart p99  A from B in ulps (of the largest term where terms cancel): largest, 99th percentile
+off        largest distance of each from the truth; nearer: how often nearer than the other
+"""
 
 
 def _text(report: Report, worst: bool) -> Iterator[str]:
     for letter, title in zip("AB", report.titles, strict=True):
         yield f"{letter} = {title}"
     yield "=" * (4 + max(map(len, report.titles)))
-    yield from LEGEND
+    yield from LEGEND.splitlines()
     if any(any(verdict.composition) for verdict in report.verdicts):
-        yield "* is a composition, not the framework's own."
+        yield "*          what people compose, the framework having no function of its own"
     yield ""
     yield from _table(report)
     skipped: Counter[str] = Counter()

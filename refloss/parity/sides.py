@@ -49,7 +49,7 @@ INSTALL = {
     "torch": "torch",
     "jax": "jax",
     "strict": "array-api-strict",
-    "cupy": "cupy-cuda13x (or cupy-cuda12x)",
+    "cupy": "cupy-cuda13x (for CUDA 12, cupy-cuda12x)",
 }
 
 
@@ -192,7 +192,8 @@ def _refloss(name: str, backend: str, kind: str, dtypes: tuple[str, ...]) -> Sid
 
 
 def _version(library: str) -> str:
-    return f"{library} {importlib.import_module(PACKAGES[library]).__version__}"
+    module = importlib.import_module(PACKAGES[library])
+    return f"{module.__name__.replace('_', '-')} {module.__version__}"
 
 
 def _framework(name: str, base: str, device: str) -> Side:

@@ -313,8 +313,8 @@ def _incomparable(results: Sequence[Any], expected: Expected) -> tuple[str, tupl
     if all(raised):
         return None
     if any(raised):
-        said = [_said(result) if isinstance(result, BaseException) else "" for result in results]
-        return "only one answers", (said[0] or "an answer", said[1] or "an answer")
+        one, other = map(_said, results)
+        return "only one answers", (one, other)
     shapes = [unusable(result, expected) for result in results]
     if any(shapes):
         one, other = (f"shape {result.shape}, {result.dtype.name}" for result in results)
@@ -322,8 +322,11 @@ def _incomparable(results: Sequence[Any], expected: Expected) -> tuple[str, tupl
     return None
 
 
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
+def _said(result: Any) -> str:
+    """The exception, or the answer as far as it is short."""
+    if isinstance(result, BaseException):
+        return f"{type(result).__name__}: {result}".partition("\n")[0]
+    return shown(result) if result.ndim == 0 else f"an array of shape {result.shape}"
 
 
 def _measured(parts: Sequence[_Part], dtype: str, budget: float) -> _Measured:
