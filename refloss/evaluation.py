@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from array_api_compat import device
 
 from refloss.arguments import is_bfloat16, namespace, native
 from refloss.blocks import EVERYTHING, Block
@@ -19,6 +20,8 @@ from refloss.kernels import threads
 
 Array = Any
 Formula = Callable[..., Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 BLOCK_NUMBERS = 1 << 14  # doubles in one array of a block: a few such arrays fit the L2 cache
 
@@ -117,6 +120,19 @@ def runs(count: int, length: int) -> list[slice]:
     return [slice(start, min(start + length, count)) for start in range(0, count, length)]
 
 
+def over(
+    items: Sequence[Item], work: Callable[[Item], Result], model: Array, kernels: ModuleType
+) -> list[Result]:
+    """The results of the work in the order of the items, by several threads where they may share.
+
+    CuPy and PyTorch have a current device and a current stream for each thread: what the caller has
+    chosen holds in the caller's alone. Numba's simulator is of one thread too.
+    """
+    if isinstance(model, np.ndarray) and not kernels.__name__.startswith("refloss.kernels.cuda"):
+        return threads.over(items, work)
+    return [work(item) for item in items]
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a caller asks of a plan."""
@@ -208,7 +224,7 @@ def reduced(model: Array, totals: Sequence[tuple[float, float]], denominator: fl
         if isinstance(model, np.ndarray):
             return rounded(value, native(model))[()]
     xp = namespace(model)
-    scalar = xp.asarray(float(value), dtype=xp.float64, device=model.device)
+    scalar = xp.asarray(float(value), dtype=xp.float64, device=device(model))
     return xp.astype(scalar, model.dtype)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from array_api_compat import device
 
 from refloss.arguments import namespace
-from refloss.evaluation import Answer, Wanted, cast, reduced, runs
+from refloss.evaluation import Answer, Wanted, cast, over, reduced, runs
 from refloss.formula import direction, similarity
 from refloss.kernels import threads
 from refloss.kernels.anchors import NOWHERE, Place, Seen, Softmax
@@ -157,7 +157,7 @@ class _Run:
         _ = self.of(self.plan.anchors), self.of(self.plan.candidates)
         if self.plan.own is not None:
             _ = self.own_similarity
-        return self._joined(Seen, threads.over(_rows(count, ANCHORS), self._see))
+        return self._joined(Seen, self._over(_rows(count, ANCHORS), self._see))
 
     def _see(self, rows: slice) -> Seen:
         anchors, candidates = self.plan.anchors, self.plan.candidates
@@ -257,7 +257,10 @@ class _Run:
                 along = along + self.kernels.class_sum(weights * s)
             return Pull(whole, along)
 
-        return self._joined(Pull, threads.over(_rows(side.labels.shape[0], ANCHORS), gather))
+        return self._joined(Pull, self._over(_rows(side.labels.shape[0], ANCHORS), gather))
+
+    def _over(self, rows: list[slice], work: Callable[[slice], Kind]) -> list[Kind]:
+        return over(rows, work, self.plan.model, self.kernels)
 
     def _joined(self, kind: Callable[..., Kind], parts: Sequence[Any]) -> Kind:
         """Rows of blocks, put together."""

@@ -5,7 +5,7 @@ ones by one search and sums their hinges by running sums (`refloss.formula.tripl
 embeddings costs N^2 (D + log N) operations and a few N x N arrays, though it may hold N^3 triplets.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
@@ -15,11 +15,11 @@ import numpy as np
 from array_api_compat import device
 
 from refloss.arguments import namespace
-from refloss.evaluation import Answer, Wanted, cast, reduced, runs
+from refloss.evaluation import Answer, Wanted, cast, over, reduced, runs
 from refloss.formula import distance as length
 from refloss.formula import similarity, triplet
 from refloss.formula.hinge import active, excess_over, hinge
-from refloss.kernels import selection, threads
+from refloss.kernels import selection
 from refloss.kernels.metric import Metric
 from refloss.vectors import Vector
 
@@ -133,9 +133,10 @@ class Batch:
         """The embeddings as unit vectors."""
         return Vector(self.kernels, self.x)
 
-    def _blocks(self) -> list[slice]:
+    def _over_blocks(self, work: Callable[[slice], Array]) -> list[Array]:
         count, components = self.x.shape
-        return runs(count, max(1, ROOM // max(1, count * components)))
+        blocks = runs(count, max(1, ROOM // max(1, count * components)))
+        return over(blocks, work, self.x, self.kernels)
 
     def _joined(self, parts: Sequence[Array]) -> Array:
         return self.xp.concat(list(parts), axis=0) if parts else self.x[:, :0]
@@ -145,13 +146,10 @@ class Batch:
         """(N, N)."""
         if self.metric is None:
             unit = self.directions.unit
-            parts = threads.over(
-                self._blocks(), lambda rows: self.kernels.angles(unit[rows, :], unit)
-            )
+            parts = self._over_blocks(lambda rows: self.kernels.angles(unit[rows, :], unit))
         else:
-            parts = threads.over(
-                self._blocks(),
-                lambda rows: self.kernels.distances(self.x[rows, :], self.x, self.metric),
+            parts = self._over_blocks(
+                lambda rows: self.kernels.distances(self.x[rows, :], self.x, self.metric)
             )
         return self._joined(parts)
 
@@ -183,15 +181,16 @@ class Batch:
                 return self.kernels.turned(unit[rows, :], unit, weight[rows, :])
             return self.kernels.steered(self.x[rows, :], self.x, weight[rows, :], self.metric)
 
-        gathered = self._joined(threads.over(self._blocks(), gather))
+        gathered = self._joined(self._over_blocks(gather))
         if self.metric is not None or not chosen:
             return self.xp.reshape(gathered, self.x.shape)
         known = {"pull": gathered, "length": self.directions.length}
         return self.kernels.map_formula(similarity.unscaled, known)
 
 
-def _total(kernels: Any, x: Array) -> int:
-    return round(float(sum(kernels.sum_pair(x))))
+def _total(x: Array) -> int:
+    """The sum of whole numbers, which a double holds."""
+    return int(float(namespace(x).sum(x)))
 
 
 def regrouped(kernels: ModuleType, anchor: Anchor, mining: str, margin: float) -> Chosen:
@@ -204,7 +203,7 @@ def regrouped(kernels: ModuleType, anchor: Anchor, mining: str, margin: float) -
     if mining == "semihard":
         positive = positive & (reach > d)
     negatives = selection.ordered(xp.where(anchor.negative, d, far))
-    all_negatives = _total(kernels, xp.where(anchor.negative, zero + 1, zero))
+    all_negatives = _total(xp.where(anchor.negative, zero + 1, zero))
     below = selection.number_below(negatives, reach)
     passed = xp.zeros_like(below)
     if mining == "semihard":
@@ -212,7 +211,7 @@ def regrouped(kernels: ModuleType, anchor: Anchor, mining: str, margin: float) -
     number = xp.where(positive, xp.astype(below - passed, xp.float64), zero)
     if mining == "easy":
         outside = xp.where(positive, xp.astype(all_negatives - below, xp.float64), zero)
-        return Chosen((0.0, 0.0), _total(kernels, outside), 0, zero)
+        return Chosen((0.0, 0.0), _total(outside), 0, zero)
 
     sums, rests = selection.running_sums(xp.where(negatives < far, negatives, zero))
     known = {
@@ -234,9 +233,9 @@ def regrouped(kernels: ModuleType, anchor: Anchor, mining: str, margin: float) -
         nearer = selection.ordered(xp.where(positive, d, -far))
         pushes = pushes - (d.shape[0] - selection.number_below(nearer, d))
     pushes = xp.where(anchor.negative, xp.astype(pushes, xp.float64), zero)
-    count = _total(kernels, number)
+    count = _total(number)
     if mining == "all":
-        everyone = _total(kernels, xp.where(positive, zero + 1, zero)) * all_negatives
+        everyone = _total(xp.where(positive, zero + 1, zero)) * all_negatives
         return Chosen(loss, everyone, count, number - pushes)
     return Chosen(loss, count, count, number - pushes)
 

@@ -35,6 +35,8 @@ def map_formula(formula: Formula, quantities: Mapping[str, Any]) -> Array:
     xp = array_namespace(*arrays)
     out = _bound(formula, xp)(*named)
     shape = xp.broadcast_arrays(*arrays)[0].shape
+    if isinstance(out, int | float):
+        return xp.full(shape, float(out), dtype=xp.float64, device=device(arrays[0]))
     return xp.broadcast_to(xp.asarray(out, dtype=xp.float64), shape)
 
 
@@ -55,13 +57,15 @@ def _sum_last(x: Array) -> tuple[Array, Array]:
     xp = array_namespace(x)
     high, low = x, xp.zeros_like(x)
     while high.shape[-1] > 1:
-        half = high.shape[-1] // 2
-        odd_high, odd_low = high[..., 2 * half :], low[..., 2 * half :]
+        half, odd = divmod(high.shape[-1], 2)
         total, lost = _two_sum(xp, high[..., :half], high[..., half : 2 * half])
-        low = xp.concat([low[..., :half] + low[..., half : 2 * half] + lost, odd_low], axis=-1)
-        high = xp.concat([total, odd_high], axis=-1)
+        rest = low[..., :half] + low[..., half : 2 * half] + lost
+        if odd:
+            total = xp.concat([total, high[..., -1:]], axis=-1)
+            rest = xp.concat([rest, low[..., -1:]], axis=-1)
+        high, low = total, rest
     if high.shape[-1] == 0:
-        zero = xp.zeros(high.shape[:-1], dtype=xp.float64)
+        zero = xp.zeros(high.shape[:-1], dtype=xp.float64, device=device(x))
         return zero, zero
     return high[..., 0], low[..., 0]
 
@@ -158,8 +162,9 @@ def nan_rows(x: Array) -> Array:
 def poison(out: Array, touched: Sequence[Array]) -> Array:
     """NaN wherever one of the arrays is NaN: a NaN that comes in must come out."""
     xp = array_namespace(out, *touched)
+    missing = xp.full((), float("nan"), dtype=xp.float64, device=device(out))
     for array in touched:
-        out = xp.where(xp.isnan(array), xp.asarray(float("nan"), dtype=xp.float64), out)
+        out = xp.where(xp.isnan(array), missing, out)
     return out
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 Array = Any
 
@@ -35,7 +35,7 @@ def running_sums(x: Array) -> tuple[Array, Array]:
     if 0.0 < largest < 2.0**900:
         scale = math.ldexp(3.0, math.frexp(largest)[1] + x.shape[0].bit_length())
     high = (x + scale) - scale
-    zero = xp.zeros_like(x[:1]) if x.shape[0] else xp.zeros(1, dtype=xp.float64)
+    zero = xp.zeros(1, dtype=xp.float64, device=device(x))
     sums = (xp.cumulative_sum(part) for part in (high, x - high))
     first, second = (xp.concat([zero, part]) for part in sums)
     return first, second
