@@ -379,7 +379,10 @@ def _refuse_first(name: str, array: Array, bad: Array, expectation: str) -> None
         return
     flat = int(xp.argmax(xp.reshape(xp.astype(bad, xp.int8), (-1,))))
     index = tuple(int(i) for i in np.unravel_index(flat, tuple(array.shape)))
-    raise ValueError(f"{name}: {expectation}, got {array[index]} at index {index}")
+    found = array[index]
+    if not isinstance(array, np.ndarray):
+        found = int(found) if is_integer(array) else float(found)
+    raise ValueError(f"{name}: {expectation}, got {found} at index {index}")
 
 
 def is_bfloat16(dtype: Any) -> bool:

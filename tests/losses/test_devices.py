@@ -4,14 +4,19 @@ array-api-strict has devices that are none, and refuses whatever would mix them:
 libraries whose devices are real.
 """
 
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import refloss
+from refloss import triplets
+from refloss.evaluation import Plan
+from refloss.kernels import threads as pool
 
-from .enrolled import EMBEDDED, ENROLLED, Arrays, Entry, bits, calls
+from .enrolled import BATCHED, EMBEDDED, ENROLLED, Arrays, D, Entry, N, bits, calls
 from .test_arrays import changed
 
 strict = pytest.importorskip("array_api_strict")
@@ -101,3 +106,73 @@ def test_labels_and_weights_are_made_on_the_device() -> None:
     expected = refloss.class_balanced_weights(np.array([3, 0, 5]), backend="array")
     found = refloss.class_balanced_weights(on(DEVICE, np.array([3, 0, 5])))
     assert bits(expected) == bits(back(found))
+
+
+CONVERSIONS = ("__bool__", "__int__", "__float__", "__index__")
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often a number was fetched from a device, each time for a wait; by what it became."""
+    found: Counter[str] = Counter()
+    for name in CONVERSIONS:
+        original = getattr(strict.asarray(0).__class__, name)
+
+        def counted(self: Any, name: str = name, original: Any = original) -> Any:
+            found[name] += 1
+            return original(self)
+
+        monkeypatch.setattr(strict.asarray(0).__class__, name, counted)
+    return found
+
+
+@pytest.mark.parametrize("entry", [*ENROLLED, *EMBEDDED], ids=str)
+def test_few_numbers_are_fetched_however_many_there_are(entry: Entry, looks: Counter[str]) -> None:
+    """A few for each argument; where triplets are mined a few for each anchor."""
+    for n, d in ((N, D), (3 * N, 2 * D)):
+        there = {name: on(DEVICE, array) for name, array in entry.sample(17, n=n, d=d).items()}
+        looks.clear()
+        entry.function.value_and_grad(**there, **entry.options)
+        anchors = n if entry.loss == "batch_triplet_loss" else 0
+        assert sum(looks.values()) <= 2 * len(entry.arrays) + 2 + 6 * anchors
+
+
+LABELLED = [entry for entry in ENROLLED if entry.indices]
+
+
+@pytest.mark.parametrize("entry", LABELLED, ids=str)
+def test_labels_are_checked_by_one_flag(
+    entry: Entry, looks: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing has been computed by then."""
+
+    def not_reached(*_: Any) -> None:
+        raise AssertionError("computed with a label that is no class")
+
+    monkeypatch.setattr(Plan, "evaluate", not_reached)
+    arrays = entry.sample(18, n=3 * N)
+    arrays["target"][4, 1] = 7
+    there = {name: on(DEVICE, array) for name, array in arrays.items()}
+    only_labels = {name: there[name] for name in (entry.first, "target")}
+    looks.clear()
+    with pytest.raises(ValueError, match=r"^target: .*got 7 at index \(4, 1\)"):
+        entry.function(**only_labels, **entry.options)
+    flags = 2 if entry.loss == "cross_entropy_with_probs" else 1  # its input is checked as well
+    assert looks["__bool__"] == flags
+    assert looks["__int__"] == 2, "where the first of them is, and what"
+    assert looks["__float__"] == 0
+
+
+@pytest.mark.parametrize("entry", BATCHED, ids=str)
+def test_work_on_a_device_stays_in_the_thread_of_the_caller(
+    entry: Entry, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The current device and stream of CuPy and torch are a thread's own."""
+    monkeypatch.setattr(triplets, "ROOM", 64)
+    arrays = entry.sample(19, n=300 if entry.loss != "batch_triplet_loss" else N)
+    there = {name: on(DEVICE, array) for name, array in arrays.items()}
+    threads(2)
+    entry.function.value_and_grad(**there, **entry.options)
+    assert pool._pool is None
+    entry.function.value_and_grad(**arrays, **entry.options)
+    assert pool._pool is not None
