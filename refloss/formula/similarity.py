@@ -57,6 +57,11 @@ def negative(tail: Any, weight: Any, temperature: Any) -> Any:
     return product(weight, 1 / ((1 + tail) * temperature))
 
 
+def repelled(decay: Any, factor: Any) -> Any:
+    """The ``weighted`` of a negative below the top, from its decay and the factor of it."""
+    return product(factor, decay)
+
+
 def weighted(coefficient: Any, weight: Any, temperature: Any) -> Any:
     """The derivative of the reduced loss; an anchor without weight has no part in it."""
     return product(weight, coefficient / temperature)
