@@ -334,7 +334,7 @@ def distance(first: Any, second: Any, dtype: str, answer: Answer | None = None) 
     """
     form = FORMATS[dtype]
     numbers = _in_format(first, dtype), _in_format(second, dtype)
-    unit = _unit(form, Truth.of(np.fmax(*np.abs(numbers))))
+    unit = _unit(form, Truth.of(np.fmin(np.fmax(*np.abs(numbers)), form.largest)))
     infinite = np.zeros(len(unit), bool)
     if answer is not None:
         infinite = np.isinf(answer.lower.high)

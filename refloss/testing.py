@@ -108,9 +108,7 @@ def assert_parity(
         size=size,
     )
     if not report.cases and not report.findings:
-        skipped = {reason for verdict in report.verdicts for reason in verdict.skipped}
-        why = f" (skipped: {'; '.join(sorted(skipped))})" if skipped else ""
-        raise ValueError(f"nothing to compare{why}")
+        raise ValueError(f"nothing to compare{report.reasons}")
     if report.findings:
         raise AssertionError(_message(report))
     return report

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refloss.audit.answered import Answered, evaluate
-from refloss.audit.arrays import entries
+from refloss.audit.arrays import entries, expressions, spelled
 from refloss.audit.cases import Case
 from refloss.audit.targets import Target
 
-__all__ = ["WRITABLE", "line"]
+__all__ = ["WRITABLE", "line", "line_of_shape"]
 
 # The most numbers a line writes down; beyond, it takes them from the oracle by the row's name.
 WRITABLE = 64
@@ -28,6 +28,22 @@ def line(target: Target, answered: Answered, component: str, index: Index, true:
     case = answered.case
     arrays, index = _one_row(target, answered, component, index)
     literals = {name: _literal(target, case, name, array) for name, array in arrays.items()}
+    at = f"[{', '.join(map(str, index))}]" if index else ""
+    size = sum(array.size for array in arrays.values())
+    shown = target.library.show(answered.call, component, at, literals, size)
+    return _imports(target, literals) + shown.replace("{true}", f"true: {true}")
+
+
+def line_of_shape(target: Target, answered: Answered, component: str, true: str) -> str:
+    """Statements on one line that print the shape of what the target answers."""
+    case = answered.case
+    literals = {name: _literal(target, case, name, array) for name, array in case.arrays.items()}
+    written = expressions(answered.call).get(component, answered.call.value)
+    shown = spelled(f"print(({written}).shape, {f'true: {true}'!r})", literals)
+    return _imports(target, literals) + shown
+
+
+def _imports(target: Target, literals: Mapping[str, str]) -> str:
     imports = dict.fromkeys(target.imports.split("; "))
     if target.library.placement:
         imports[target.library.placement] = None
@@ -35,10 +51,7 @@ def line(target: Target, answered: Answered, component: str, index: Index, true:
         imports["import ml_dtypes"] = None
     if any("inputs(" in literal for literal in literals.values()):
         imports["from refloss.oracles import inputs"] = None
-    at = f"[{', '.join(map(str, index))}]" if index else ""
-    size = sum(array.size for array in arrays.values())
-    shown = target.library.show(answered.call, component, at, literals, size)
-    return "; ".join(imports) + "; " + shown.replace("{true}", f"true: {true}")
+    return "; ".join(imports) + "; "
 
 
 def _literal(target: Target, case: Case, name: str, array: NDArray[Any]) -> str:

@@ -49,9 +49,7 @@ def run(given: argparse.Namespace) -> int:
             progress=progress,
         )
     if not report.cases and not report.findings:
-        skipped = {reason for verdict in report.verdicts for reason in verdict.skipped}
-        why = f" (skipped: {'; '.join(sorted(skipped))})" if skipped else ""
-        print(f"refloss parity: nothing to compare{why}", file=sys.stderr)
+        print(f"refloss parity: nothing to compare{report.reasons}", file=sys.stderr)
         return NOTHING
     options.write(_written(report, given), output)
     findings = report.findings

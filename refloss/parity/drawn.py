@@ -88,6 +88,8 @@ class Form:
     options: Mapping[str, Any] = field(default_factory=dict)
     batch: bool = False
     flat: bool = False
+    # Preferred in this order: without one there are the most numbers to compare.
+    reductions: tuple[str, ...] = ("none", "mean", "sum")
 
 
 BINARY = {"input": LOGITS, "target": PROBABILITIES}
@@ -95,7 +97,7 @@ REGRESSION = {"input": LOGITS, "target": LOGITS}
 EMBEDDINGS = {"embeddings": VECTORS, "labels": GROUPS}
 
 FORMS = {
-    "batch_triplet_loss": Form(EMBEDDINGS, batch=True),
+    "batch_triplet_loss": Form(EMBEDDINGS, batch=True, reductions=("mean", "sum")),
     "binary_cross_entropy": Form({"input": PROBABILITIES, "target": PROBABILITIES}),
     "binary_cross_entropy_with_logits": Form(BINARY),
     "class_balanced_weights": Form({"counts": COUNTS}, flat=True),

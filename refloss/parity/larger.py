@@ -15,7 +15,7 @@ from refloss.audit.answered import evaluate
 from refloss.audit.arrays import Results, code
 from refloss.audit.calls import Call, UnsupportedError
 from refloss.parity.budgets import Budgets
-from refloss.parity.drawn import NUMBERS, Drawn, drawn
+from refloss.parity.drawn import FORMS, NUMBERS, Drawn, drawn
 from refloss.parity.layouts import LAYOUTS, layouts_of, prepared
 from refloss.parity.sides import Side
 from refloss.parity.verdicts import KINDS, Compared, Difference, same_bits, shown
@@ -24,7 +24,6 @@ __all__ = ["apart_at_size", "other_layouts", "runs"]
 
 # How many numbers are compared at a time.
 PIECE = 1 << 20
-REDUCTIONS = ("none", "mean", "sum")
 
 Literal = Callable[[str], str]
 
@@ -34,13 +33,15 @@ def runs(
 ) -> tuple[tuple[int, int], Difference | None] | None:
     """How many runs of so many have the bits of the first, and where one has not.
 
-    None where it does not offer the loss.
+    None where it does not offer the loss, or raises.
     """
     asked = _asked(loss, dtype, NUMBERS, side)
     if asked is None:
         return None
     case, (call,) = asked
     first = evaluate(side.target, call, case.arrays)
+    if isinstance(first["value"], BaseException):
+        return None
     same = 1
     found = None
     for run in range(2, repeat + 1):
@@ -58,7 +59,7 @@ def other_layouts(
 ) -> tuple[dict[str, bool], list[Difference]] | None:
     """Which layouts of the same numbers give the bits of contiguous ones, and where one does not.
 
-    None where it does not offer the loss.
+    None where it does not offer the loss, or raises.
     """
     asked = _asked(loss, dtype, NUMBERS, side)
     if asked is None:
@@ -66,6 +67,8 @@ def other_layouts(
     case, (call,) = asked
     library = side.target.library
     plain = evaluate(side.target, call, case.arrays)
+    if isinstance(plain["value"], BaseException):
+        return None
     same: dict[str, bool] = {}
     found = []
     for layout in layouts_of(side.target.arrays):
@@ -143,7 +146,7 @@ def _asked(
     loss: str, dtype: str, numbers: int, *sides: Side
 ) -> tuple[Drawn, tuple[Call, ...]] | None:
     """A question that all sides take, with as many numbers in the answer as can be."""
-    for reduction in REDUCTIONS:
+    for reduction in FORMS[loss].reductions:
         case = drawn(loss, dtype, reduction, numbers)
         try:
             return case, tuple(side.target.call(case) for side in sides)

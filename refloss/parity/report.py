@@ -46,6 +46,14 @@ class Report:
             default=None,
         )
 
+    @property
+    def reasons(self) -> str:
+        """Why cases were skipped, in brackets; for a report that has none."""
+        if not self.verdicts:
+            return " (they have none of these losses in common)"
+        reasons = {reason for verdict in self.verdicts for reason in verdict.skipped}
+        return f" (skipped: {'; '.join(sorted(reasons))})" if reasons else ""
+
     def summary(self) -> str:
         """One line: how many cases and numbers, how many the same, and how many findings."""
         compared = [one for verdict in self.verdicts for one in verdict.compared.values()]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from refloss.accuracy import Answer, distance, measure
 from refloss.audit.answered import Answered
-from refloss.audit.reproduce import WRITABLE, line
+from refloss.audit.reproduce import WRITABLE, line, line_of_shape
 from refloss.audit.verdicts import unusable
 from refloss.oracles.rows import Expected
 from refloss.parity.budgets import Budgets
@@ -395,13 +395,22 @@ def _strange(
     component: str,
     found: Sequence[tuple[Pair, tuple[str, str]]],
 ) -> Difference:
-    pair, said = min(found, key=lambda one: one[0].first.case.size)
+    def shortest(one: tuple[Pair, tuple[str, str]]) -> tuple[bool, int]:
+        case = one[0].first.case
+        return not len(case.answers[component].answer), case.size
+
+    pair, said = min(found, key=shortest)
     case = pair.first.case
     expected = case.answers[component]
-    index = expected.index(0) if len(expected.answer) and kind != "another shape" else ()
-    true = expected.answer.decimal(0) if len(expected.answer) else "no numbers"
-    if kind == "another shape":
+    if kind == "another shape" or not len(expected.answer):
         true = f"an array of shape {expected.shape}"
+        one, other = (
+            line_of_shape(side.target, answered, component, true)
+            for side, answered in zip(sides, pair, strict=True)
+        )
+    else:
+        true = expected.answer.decimal(0)
+        one, other = _lines(sides, pair, component, expected.index(0), true)
     return Difference(
         loss=case.loss,
         dtype=case.dtype,
@@ -415,7 +424,7 @@ def _strange(
         answers=said,
         errors=None,
         true=true,
-        lines=_lines(sides, pair, component, index, true),
+        lines=(one, other),
     )
 
 
