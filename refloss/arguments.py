@@ -370,7 +370,10 @@ def floating_dtype(dtype: Any, model: Array) -> Any:
         raise TypeError(f"dtype: expected one of {', '.join(FLOATING)}, got {dtype!r}")
     if isinstance(model, np.ndarray):
         return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
-    return getattr(namespace(model), name)
+    xp = namespace(model)
+    if not hasattr(xp, name):
+        raise TypeError(f"dtype: {type(model).__module__.partition('.')[0]} has no {name}")
+    return getattr(xp, name)
 
 
 def _refuse_first(name: str, array: Array, bad: Array, expectation: str) -> None:

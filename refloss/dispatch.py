@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from array_api_compat import device
+from array_api_compat import device, is_cupy_array
 
 from refloss import arguments
 from refloss.blocks import ElementBlock, RowBlock
@@ -62,6 +62,14 @@ def _usual_backend(model: Array) -> str:
     return "cuda" if arguments.on_cuda(model) and available.reason() is None else "array"
 
 
+def _probe(model: Array) -> Array:
+    """A piece of the array that tells what its library can do; CuPy tells by running a kernel."""
+    xp = arguments.namespace(model)
+    if is_cupy_array(model) and arguments.dtype_name(model) == "bfloat16":
+        return xp.zeros(1, dtype=model.dtype)
+    return model[:0, ...] if model.ndim else xp.reshape(model, (1,))
+
+
 def _fits_cuda(model: Array, backend: str, name: str, in_float32: bool) -> None:
     if backend == "cuda:float32" and not in_float32:
         raise ValueError(
@@ -89,7 +97,7 @@ def _fits_cuda(model: Array, backend: str, name: str, in_float32: bool) -> None:
 def _can_compute(model: Array, name: str) -> None:
     xp = arguments.namespace(model)
     try:
-        probe = xp.astype(model[:0, ...] if model.ndim else xp.reshape(model, (1,)), xp.float64)
+        probe = xp.astype(_probe(model), xp.float64)
     except Exception as problem:
         raise TypeError(
             f"{name}: the array path computes in float64, which {type(model).__name__} refused: "

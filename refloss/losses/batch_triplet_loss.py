@@ -43,8 +43,10 @@ def batch_triplet_loss(
     reduction : {"mean", "mean_nonzero", "sum"}
         "mean" divides by the number of triplets taken, "mean_nonzero" by the number of those with a
         loss above 0. Without any the loss is 0.
-    backend : {"numba", "array"}, optional
-        Numba for NumPy arrays, whole arrays for any other library, by default.
+    backend : {"numba", "array", "cuda"}, optional
+        By default Numba for NumPy arrays, CUDA for CuPy arrays and torch tensors on a GPU where it
+        can run, whole arrays for all others. "cuda" raises ``BackendUnavailable`` where it cannot
+        run.
 
     Returns
     -------

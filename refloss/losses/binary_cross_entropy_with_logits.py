@@ -67,8 +67,10 @@ def binary_cross_entropy_with_logits(
         The mean divides by the number of elements, with weights too.
     pos_weight : array, optional
         Non-negative pw, the weight of the positive term; broadcasts to ``input``.
-    backend : {"numba", "array"}, optional
-        Numba for NumPy arrays, whole arrays for any other library, by default.
+    backend : {"numba", "array", "cuda", "cuda:float32"}, optional
+        By default Numba for NumPy arrays, CUDA for CuPy arrays and torch tensors on a GPU where it
+        can run, whole arrays for all others. "cuda" raises ``BackendUnavailable`` where it cannot
+        run. "cuda:float32" computes in float32 inside, with its own promise, and takes no float64.
 
     Returns
     -------

@@ -29,8 +29,10 @@ def class_balanced_weights(
         How many samples each class has, n_c >= 0; integers or floating, (C,).
     beta : float
         In [0, 1]: 0 gives equal weights, 1 (the limit) weights inverse to the counts.
-    backend : {"numba", "array"}, optional
-        Numba for NumPy arrays, whole arrays for any other library, by default.
+    backend : {"numba", "array", "cuda"}, optional
+        By default Numba for NumPy arrays, CUDA for CuPy arrays and torch tensors on a GPU where it
+        can run, whole arrays for all others. "cuda" raises ``BackendUnavailable`` where it cannot
+        run.
 
     Returns
     -------

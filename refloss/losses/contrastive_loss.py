@@ -50,8 +50,10 @@ def contrastive_loss(
         The exponent of the norm, >= 1; infinity takes the largest component.
     reduction : {"mean", "none", "sum"}
         The mean divides by the number of pairs.
-    backend : {"numba", "array"}, optional
-        Numba for NumPy arrays, whole arrays for any other library, by default.
+    backend : {"numba", "array", "cuda", "cuda:float32"}, optional
+        By default Numba for NumPy arrays, CUDA for CuPy arrays and torch tensors on a GPU where it
+        can run, whole arrays for all others. "cuda" raises ``BackendUnavailable`` where it cannot
+        run. "cuda:float32" computes in float32 inside, with its own promise, and takes no float64.
 
     Returns
     -------

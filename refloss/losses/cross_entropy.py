@@ -72,8 +72,10 @@ def cross_entropy(
         class probabilities by the number of rows.
     label_smoothing : float
         s in [0, 1]: y_c = (1 - s) target_c + s / C. The weight stays inside the sum over classes.
-    backend : {"numba", "array"}, optional
-        Numba for NumPy arrays, whole arrays for any other library, by default.
+    backend : {"numba", "array", "cuda", "cuda:float32"}, optional
+        By default Numba for NumPy arrays, CUDA for CuPy arrays and torch tensors on a GPU where it
+        can run, whole arrays for all others. "cuda" raises ``BackendUnavailable`` where it cannot
+        run. "cuda:float32" computes in float32 inside, with its own promise, and takes no float64.
 
     Returns
     -------

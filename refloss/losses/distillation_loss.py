@@ -89,8 +89,10 @@ def distillation_loss(
         T > 0; the factor T^2 keeps the gradient's size comparable across temperatures.
     reduction : {"batchmean", "mean", "none", "sum"}
         "batchmean" divides the sum by N, "mean" by the number of rows N d1 ... dk.
-    backend : {"numba", "array"}, optional
-        Numba for NumPy arrays, whole arrays for any other library, by default.
+    backend : {"numba", "array", "cuda", "cuda:float32"}, optional
+        By default Numba for NumPy arrays, CUDA for CuPy arrays and torch tensors on a GPU where it
+        can run, whole arrays for all others. "cuda" raises ``BackendUnavailable`` where it cannot
+        run. "cuda:float32" computes in float32 inside, with its own promise, and takes no float64.
 
     Returns
     -------

@@ -35,8 +35,10 @@ def mine_triplets(
         Where semi-hard ends and easy begins, >= 0.
     distance : {"euclidean", "sqeuclidean", "cosine", "cityblock"}
         What they are ordered by, as in ``batch_triplet_loss``.
-    backend : {"numba", "array"}, optional
-        Numba for NumPy arrays, whole arrays for any other library, by default.
+    backend : {"numba", "array", "cuda"}, optional
+        By default Numba for NumPy arrays, CUDA for CuPy arrays and torch tensors on a GPU where it
+        can run, whole arrays for all others. "cuda" raises ``BackendUnavailable`` where it cannot
+        run.
 
     Returns
     -------

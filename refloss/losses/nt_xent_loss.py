@@ -31,8 +31,10 @@ def nt_xent_loss(
         T > 0.
     reduction : {"mean", "none", "sum"}
         The mean divides by 2N.
-    backend : {"numba", "array"}, optional
-        Numba for NumPy arrays, whole arrays for any other library, by default.
+    backend : {"numba", "array", "cuda"}, optional
+        By default Numba for NumPy arrays, CUDA for CuPy arrays and torch tensors on a GPU where it
+        can run, whole arrays for all others. "cuda" raises ``BackendUnavailable`` where it cannot
+        run.
 
     Returns
     -------

@@ -63,8 +63,10 @@ def smooth_l1_loss(
         The mean divides by the number of elements.
     beta : float
         Where the parabola ends, in units of the residual; 0 gives ``l1_loss``.
-    backend : {"numba", "array"}, optional
-        Numba for NumPy arrays, whole arrays for any other library, by default.
+    backend : {"numba", "array", "cuda", "cuda:float32"}, optional
+        By default Numba for NumPy arrays, CUDA for CuPy arrays and torch tensors on a GPU where it
+        can run, whole arrays for all others. "cuda" raises ``BackendUnavailable`` where it cannot
+        run. "cuda:float32" computes in float32 inside, with its own promise, and takes no float64.
 
     Returns
     -------

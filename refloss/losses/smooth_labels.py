@@ -36,8 +36,10 @@ def smooth_labels(
         The mass to spread, in [0, 1]; the true class gets its share of it too.
     dtype : dtype
         Of the result where the target is class indices; that of the target otherwise.
-    backend : {"numba", "array"}, optional
-        Numba for NumPy arrays, whole arrays for any other library, by default.
+    backend : {"numba", "array", "cuda"}, optional
+        By default Numba for NumPy arrays, CUDA for CuPy arrays and torch tensors on a GPU where it
+        can run, whole arrays for all others. "cuda" raises ``BackendUnavailable`` where it cannot
+        run.
 
     Returns
     -------
