@@ -281,7 +281,7 @@ def pull_kernel(by_column: bool) -> Any:
     def pull(x: Any, known: Any, on_top: bool, positive: bool, temperature: Any) -> Any:
         if on_top or positive:
             marks = (yes() if on_top else no()) + (yes() if positive else no())
-            return special(x + (known[0],) + marks + known[2:] + temperature)
+            return special(x + known[:1] + marks + known[2:] + temperature)
         return usual(x + known[:2] + temperature)
 
     @target.kernel(THREADS)
