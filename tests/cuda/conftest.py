@@ -1,0 +1,64 @@
+"""Which tests of this folder can run in this process, and why the others cannot.
+
+A test file says what it needs in its line ``pytestmark = pytest.mark.KIND``:
+
+* ``sim``: the simulator, which Numba chooses when it is imported;
+* ``ptx``: numba-cuda without the simulator, and the compilers of CUDA;
+* ``gpu``: a device that numba-cuda can use.
+"""
+
+import importlib.util
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+KIND = re.compile(r"^pytestmark = pytest\.mark\.(sim|ptx|gpu)$", re.MULTILINE)
+
+RUN = {
+    "sim": "NUMBA_ENABLE_CUDASIM=1 pytest -m sim tests/cuda",
+    "ptx": "pytest -m ptx tests/cuda",
+    "gpu": "pytest -m gpu tests/cuda",
+}
+
+
+@cache
+def obstacle(kind: str) -> str | None:
+    """Why tests of a kind cannot run in this process."""
+    missing = [name for name in ("numba_cuda", "greenlet") if not importlib.util.find_spec(name)]
+    if missing:
+        return f"{' and '.join(missing)} not installed: pip install -e '.[test,cuda-test]'"
+    if (kind == "sim") != SIMULATOR:
+        other = "the simulator" if kind == "sim" else "no simulator"
+        return f"needs {other}, in a process of its own: {RUN[kind]}"
+    if kind == "gpu":
+        from numba import cuda
+
+        if not cuda.is_available():
+            return "no CUDA device that numba-cuda can use"
+    return None
+
+
+class Skipped(pytest.Module):
+    """A test file that would not even import."""
+
+    reason = ""
+
+    def collect(self) -> list[pytest.Item]:
+        pytest.skip(self.reason, allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    """Leave out a file, visibly, if what it needs is not there."""
+    kind = KIND.search(module_path.read_text(encoding="utf-8"))
+    reason = kind and obstacle(kind[1])
+    if not reason:
+        return None
+    skipped: Skipped = Skipped.from_parent(parent, path=module_path)
+    skipped.reason = f"{module_path.name}: {reason}"
+    return skipped
