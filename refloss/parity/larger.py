@@ -15,15 +15,15 @@ from refloss.audit.answered import evaluate
 from refloss.audit.arrays import Results, code
 from refloss.audit.calls import Call, UnsupportedError
 from refloss.parity.budgets import Budgets
-from refloss.parity.drawn import FORMS, NUMBERS, Drawn, drawn
+from refloss.parity.drawn import FORMS, NUMBERS, WIDTH, Drawn, drawn
 from refloss.parity.layouts import LAYOUTS, layouts_of, prepared
 from refloss.parity.sides import Side
 from refloss.parity.verdicts import KINDS, Compared, Difference, same_bits, shown
 
 __all__ = ["apart_at_size", "other_layouts", "runs"]
 
-# How many numbers are compared at a time.
-PIECE = 1 << 20
+# How many numbers are compared at a time: whole rows.
+PIECE = WIDTH << 15
 
 Literal = Callable[[str], str]
 
@@ -99,7 +99,7 @@ def apart_at_size(
     """Compare two sides where the first array has so many bytes; only one gradient is asked.
 
     Nobody has certified the answers, so that nobody knows what cancelled. The distance is counted
-    in ulps of the larger of the two numbers, but never of less than the median of the array.
+    in ulps of the largest number in the row: its terms are seldom larger.
     """
     numbers = max(1, size // FORMATS[dtype].dtype.itemsize)
     asked = _asked(loss, dtype, numbers, first, second)
@@ -300,17 +300,13 @@ def _in_pieces(
 ) -> tuple[Compared, int, int]:
     """Statistics, where the largest distance is, and how many numbers are beyond the budget."""
     flat = one.reshape(-1), other.reshape(-1)
-    least = _median(flat[0])
     counts: Counter[float] = Counter()
     same = at = beyond = 0
     largest = -1.0
     for start, a, b in _pieces(*flat):
         same += int(same_bits(a, b).sum())
-        with np.errstate(invalid="ignore"):
-            larger = np.fmax(np.abs(a), np.abs(b))
-        truth = Truth.of(larger)
-        scale = Truth.of(np.fmax(larger, least))
-        apart = distance(a, b, dtype, Answer(truth, truth, scale))
+        truth = Truth.of(b)
+        apart = distance(a, b, dtype, Answer(truth, truth, Truth.of(_largest_of_row(a, b))))
         beyond += int((apart > budget).sum())
         top = int(np.argmax(apart)) if len(apart) else 0
         if len(apart) and apart[top] > largest:
@@ -340,10 +336,14 @@ def _pieces(
         yield start, a, b
 
 
-def _median(flat: NDArray[Any]) -> float:
-    some = np.abs(flat[:PIECE].astype(np.float64))
-    some = some[np.isfinite(some)]
-    return float(np.median(some)) if len(some) else 0.0
+def _largest_of_row(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest finite size among so many neighbours as a row has; NaN where there is none."""
+    sizes = np.fmax(np.abs(one), np.abs(other))
+    sizes[np.isinf(sizes)] = np.nan
+    rows = np.full(-(-len(sizes) // WIDTH) * WIDTH, np.nan)
+    rows[: len(sizes)] = sizes
+    largest = np.fmax.reduce(rows.reshape(-1, WIDTH), axis=1)
+    return np.repeat(largest, WIDTH)[: len(sizes)]
 
 
 def _three_digits(apart: NDArray[np.float64]) -> NDArray[np.float64]:

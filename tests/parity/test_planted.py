@@ -104,7 +104,7 @@ def test_a_number_far_into_a_large_array_is_found(planted: str) -> None:
 
 def test_pieces_change_no_statistics(planted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = held(planted, "one_ulp", size=10**5).verdicts
-    monkeypatch.setattr(larger, "PIECE", 4 * 10**3)
+    monkeypatch.setattr(larger, "PIECE", 33 * 10**2)
     assert held(planted, "one_ulp", size=10**5).verdicts == whole
 
 
