@@ -169,9 +169,9 @@ def elementwise(
 
 
 def _summing(kernels: ModuleType) -> ModuleType:
-    """The kernels that sum weights before a plan runs: the CUDA kernels leave that to arrays."""
-    name = "refloss.kernels.arrays"
-    return import_module(name) if kernels.__name__.startswith("refloss.kernels.cuda") else kernels
+    """The kernels that sum weights before a plan runs: in float64, whatever comes then."""
+    single = kernels.__name__ == "refloss.kernels.cuda.single"
+    return import_module("refloss.kernels.cuda") if single else kernels
 
 
 def _sum(weight: Array, shape: tuple[int, ...], kernels: ModuleType) -> float:
