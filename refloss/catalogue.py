@@ -13,6 +13,7 @@ from typing import Any
 
 from refloss import oracles
 from refloss._version import __version__
+from refloss.kernels.cuda import available
 from refloss.suggestion import suggestion
 
 __all__ = ["list_losses", "show", "show_versions"]
@@ -22,7 +23,7 @@ REPORTED = (
     *("torch", "jax", "jaxlib", "optax", "scikit-learn", "scipy"),
     *("pytorch-metric-learning", "lightly"),
     *("sympy", "python-flint", "gmpy2"),
-    *("numba-cuda", "cuda-bindings", "nvidia-nvjitlink", "nvidia-cuda-nvrtc"),
+    *("numba-cuda", "cuda-bindings", "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cuda-nvrtc"),
     *("cupy-cuda12x", "cupy-cuda13x"),
 )
 
@@ -47,7 +48,7 @@ def show(loss: str, *, latex: bool = False) -> int:
 
 
 def show_versions() -> int:
-    """Print the versions of refloss, Python, and of the packages it may use."""
+    """Print the versions of refloss, Python and the packages it may use, and what runs on a GPU."""
     width = max(map(len, REPORTED)) + 1
     print(f"{'refloss':{width}}{__version__}")
     print(f"{'python':{width}}{platform.python_version()} ({platform.python_implementation()})")
@@ -58,6 +59,8 @@ def show_versions() -> int:
         except importlib.metadata.PackageNotFoundError:
             version = "-"
         print(f"{package:{width}}{version}")
+    print(f"{'CUDA kernels':{width}}{available.reason() or 'can run'}")
+    print(f"{'CuPy arrays':{width}}{available.cupy_reason() or 'can be used'}")
     return 0
 
 

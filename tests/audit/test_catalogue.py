@@ -6,6 +6,7 @@ import pytest
 
 from refloss import oracles
 from refloss.__main__ import main
+from refloss.kernels.cuda import available
 
 
 def test_list_names_every_loss(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,3 +46,8 @@ def test_show_versions(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "numpy" in shown
     assert "torch" in shown
+    kernels, arrays = shown.splitlines()[-2:]
+    assert kernels.startswith("CUDA kernels")
+    assert kernels.endswith(available.reason() or "can run")
+    assert arrays.startswith("CuPy arrays")
+    assert arrays.endswith(available.cupy_reason() or "can be used")
