@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,24 @@ from numba import types
 from numba.np.numpy_support import as_dtype
 
 UNWRITTEN = 0xFF  # every float made of such bytes is NaN, every signed integer -1
+
+
+PLACES: dict[tuple[int, int], int] = {}
+_numbered: dict[Any, int] = {}
+_codes: list[Any] = []  # kept: another must not get the identity of one that is gone
+
+
+def place(frame: Any) -> int:
+    """The number of the expression that a frame is at.
+
+    Not the instruction: Python replaces calls that come often by others while they run.
+    """
+    code = frame.f_code
+    position = next(islice(code.co_positions(), frame.f_lasti // 2, None))
+    number = _numbered.setdefault((id(code), position), len(_numbered) + 1)
+    _codes.append(code)
+    PLACES[id(code), frame.f_lasti] = number
+    return number
 
 
 class RaceError(RuntimeError):
@@ -128,11 +147,11 @@ class DeviceArray(np.ndarray):
             if type(i) is slice:
                 single = False
                 continue
-            place = operator.index(i)
-            if not 0 <= place < size:
+            at = operator.index(i)
+            if not 0 <= at < size:
                 where = f"index {index} is out of bounds of {self.name} of shape {self.shape}"
                 raise IndexError(f"{getcurrent()}: {where}")
-            address += place * stride
+            address += at * stride
         return address if single else None
 
     def _judge(self, act: str, index: Any, lane: Any, rival: Stamp | None) -> None:
@@ -181,11 +200,11 @@ class Shared:
             whole = self.dynamic[: self.dynamic.size // kind.itemsize * kind.itemsize]
             return device_array(whole.view(kind), "dynamic shared memory", self.history)
         frame = sys._getframe(1)
-        place = (getcurrent().function, frame.f_code, frame.f_lasti)
-        if place not in self.arrays:
-            self.arrays[place] = _unwritten(shape, dtype)
+        owner = getcurrent().function, place(frame)
+        if owner not in self.arrays:
+            self.arrays[owner] = _unwritten(shape, dtype)
         name = f"the shared array of line {frame.f_lineno}"
-        return device_array(self.arrays[place], name, self.history)
+        return device_array(self.arrays[owner], name, self.history)
 
 
 class Atomic:

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
+from pathlib import Path
 from types import BuiltinFunctionType
 from typing import Any
 from unittest.mock import patch
@@ -33,7 +34,7 @@ from numba.cuda.simulator.kernel import ArgHint, FakeCUDAKernel
 from numba.cuda.simulator.kernelapi import Dim3, FakeCUDAModule
 
 from .mathematics import REPLACED, device_math
-from .memory import Atomic, History, Local, Shared, Stamp, device_array
+from .memory import PLACES, Atomic, History, Local, Shared, Stamp, device_array, place
 
 WARP = 32
 EVERY_LANE = 0xFFFFFFFF
@@ -93,7 +94,8 @@ class Lane(greenlet):
         self.operation, self.value, self.mask = operation, value, mask
         site, frame = [], sys._getframe(2)
         while frame is not None:
-            site += [id(frame.f_code), frame.f_lasti]
+            known = PLACES.get((id(frame.f_code), frame.f_lasti))
+            site.append(known or place(frame))
             frame = frame.f_back
         self.meeting = operation, mask, tuple(site)
         return self.parent.switch()
@@ -118,10 +120,12 @@ class Lane(greenlet):
         """What it is doing, for messages."""
         if self.dead:
             return f"{self} has exited"
-        frame = self.gr_frame
-        while frame is not None and frame.f_code.co_filename == __file__:
+        frame, calls = self.gr_frame, []
+        while frame is not None:
+            if frame.f_code.co_filename != __file__:
+                calls.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
             frame = frame.f_back
-        line = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "?"
+        line = " > ".join(reversed(calls))
         mask = "" if self.mask is None else f" of mask {self.mask:#010x}"
         return f"{self} waits in {self.operation}{mask} ({line})"
 
