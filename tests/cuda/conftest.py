@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
-KIND = re.compile(r"^pytestmark = pytest\.mark\.(sim|ptx|gpu)$", re.MULTILINE)
+KIND = re.compile(r"^pytestmark = .*pytest\.mark\.(sim|ptx|gpu)\b", re.MULTILINE)
 
 RUN = {
     "sim": "NUMBA_ENABLE_CUDASIM=1 pytest -m sim tests/cuda",
@@ -30,7 +30,7 @@ def obstacle(kind: str) -> str | None:
     """Why tests of a kind cannot run in this process."""
     missing = [name for name in ("numba_cuda", "greenlet") if not importlib.util.find_spec(name)]
     if missing:
-        return f"{' and '.join(missing)} not installed: pip install -e '.[test,cuda-test]'"
+        return f"{' and '.join(missing)} not installed: pip install -e '.[cuda-test]'"
     if (kind == "sim") != SIMULATOR:
         other = "the simulator" if kind == "sim" else "no simulator"
         return f"needs {other}, in a process of its own: {RUN[kind]}"
@@ -62,3 +62,13 @@ def pytest_pycollect_makemodule(
     skipped: Skipped = Skipped.from_parent(parent, path=module_path)
     skipped.reason = f"{module_path.name}: {reason}"
     return skipped
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On a device, small arrays fill few of its processors, of which numba-cuda warns."""
+    low_occupancy = pytest.mark.filterwarnings(
+        r"ignore:Grid size \d+ will likely result in GPU under-utilization"
+    )
+    for item in items:
+        if item.get_closest_marker("gpu") is not None:
+            item.add_marker(low_occupancy)

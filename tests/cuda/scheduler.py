@@ -433,7 +433,7 @@ def _difference(one: Any, other: Any) -> str:
         return next((f"result {i}, {difference}" for i, difference in told if difference), "")
     one, other = np.atleast_1d(one), np.atleast_1d(other)
     assert (one.shape, one.dtype) == (other.shape, other.dtype)
-    for place in np.ndindex(one.shape):
-        if one[place].tobytes() != other[place].tobytes():
-            return f"element {place} is {other[place]!r}, not {one[place]!r}"
+    for at in np.ndindex(one.shape):
+        if one[at].tobytes() != other[at].tobytes():
+            return f"element {at} is {other[at]!r}, not {one[at]!r}"
     return ""
