@@ -65,6 +65,8 @@ def _pair_kernel(terms: Sequence[Formula], settle: Any, tell: Any, count: int) -
         first, second = down * TILE, (cuda.blockIdx.x - down * across) * TILE
         own = cuda.shared.array(AREA, NUMBER)
         other = cuda.shared.array(AREA, NUMBER)
+        i, k = first + line, second + place
+        reach = components if i < rows and k < columns else 0
         state = start()
         d = 0
         while d < components:
@@ -72,13 +74,12 @@ def _pair_kernel(terms: Sequence[Formula], settle: Any, tell: Any, count: int) -
             other[line * PITCH + place] = _at(y, second + line, d + place, columns, components)
             cuda.syncthreads()
             e = 0
-            while e < TILE and d + e < components:
+            while e < TILE and d + e < reach:
                 both = (own[line * PITCH + e], other[place * PITCH + e])
                 state = take(state + both)
                 e += 1
             cuda.syncthreads()
             d += TILE
-        i, k = first + line, second + place
         if i < rows and k < columns:
             known = settle(x, y, i * components, k * components, components, finish(state))
             store(out, i * columns + k, tell(known))

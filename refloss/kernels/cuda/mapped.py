@@ -34,6 +34,11 @@ PARTS = 256  # of a sum over everything
 WHOLE, ROW, COLUMN, SINGLE = "whole", "row", "column", "single"  # how arguments lie
 
 
+def threads_for(count: int) -> int:
+    """Threads in each block, for so much to do at once."""
+    return min(THREADS, -(-max(1, count) // WARP) * WARP)
+
+
 def float64_of(model: Array) -> Any:
     """The dtype of everything here, in the model's library."""
     return array_namespace(model).float64
@@ -74,9 +79,10 @@ def _run(
         tuple(seen[name] for name, kind in kinds.items() if kind in wanted)
         for wanted in ((COLUMN,), (ROW,), (SINGLE, WHOLE))
     ]
-    count = min(MOST_BLOCKS, -(-prod(shape) // (THREADS * lanes)))
+    threads = threads_for(prod(shape) // lanes)
+    count = min(MOST_BLOCKS, -(-prod(shape) // (threads * lanes)))
     scalars = tuple(numbers.values())
-    arrays.launch(kernel, count, THREADS, out, *of_kind, scalars, (out,), prod(shape), columns)
+    arrays.launch(kernel, count, threads, out, *of_kind, scalars, (out,), prod(shape), columns)
 
 
 def _layout(own: tuple[int, ...], shape: tuple[int, ...]) -> str:
@@ -147,8 +153,8 @@ def _map_kernel(
         size: int,
         columns: int,
     ) -> None:
-        step = cuda.gridDim.x * THREADS * lanes
-        i = (cuda.blockIdx.x * THREADS + cuda.threadIdx.x) * lanes
+        step = cuda.gridDim.x * cuda.blockDim.x * lanes
+        i = (cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x) * lanes
         while i < size:
             row = i // columns if in_rows else 0
             column = i - row * columns if in_rows else 0
@@ -177,9 +183,15 @@ class Sum:
 SUM = States([Sum])
 
 
-def team_for(columns: int) -> int:
-    """How many threads work on a row."""
-    return THREADS if columns > WIDE else WARP
+def teams_for(rows: int, columns: int) -> tuple[int, int, int]:
+    """How many threads work on a row, how many blocks there are, and threads in each of them."""
+    if columns > WIDE:
+        return THREADS, rows, THREADS
+    team = 1
+    while team < WARP and team * AT_ONCE < columns:
+        team *= 2
+    threads = threads_for(rows * team)
+    return team, -(-rows * team // threads), threads
 
 
 def class_sum(x: Array) -> Array:
@@ -190,10 +202,8 @@ def class_sum(x: Array) -> Array:
     rows, columns = x.shape
     out = arrays.empty((rows,), float64_of(x), x)
     if rows:
-        team = team_for(columns)
-        count = -(-rows // (THREADS // team))
-        kernel = sum_kernel(team)
-        arrays.launch(kernel, count, THREADS, x, arrays.flat(x), out, rows, columns)
+        team, count, threads = teams_for(rows, columns)
+        arrays.launch(sum_kernel(team), count, threads, x, arrays.flat(x), out, rows, columns)
     return array_namespace(x).reshape(out, (rows, 1))
 
 
@@ -204,12 +214,15 @@ def sum_pair(x: Array) -> tuple[float, float]:
     if not size:
         return 0.0, 0.0
     # the same parts on every device, so that the sum has the same bits
-    length = max(AT_ONCE * THREADS, -(-size // PARTS))
+    length = max(WIDE, -(-size // PARTS))
     parts = -(-size // length)
     pairs = arrays.empty((2 * parts,), float64_of(x), x)
-    arrays.launch(part_kernel("take"), parts, THREADS, x, flat, pairs, size, length)
-    total = arrays.empty((2,), float64_of(x), x)
-    arrays.launch(part_kernel("join"), 1, THREADS, x, pairs, total, parts, parts)
+    threads = THREADS if parts > 1 else WARP
+    arrays.launch(part_kernel(threads), parts, threads, x, flat, pairs, size, length)
+    total = pairs
+    if parts > 1:
+        total = arrays.empty((2,), float64_of(x), x)
+        arrays.launch(pair_kernel(), 1, THREADS, x, pairs, total, parts)
     high, low = total.tolist()
     return high, low
 
@@ -270,12 +283,11 @@ def sum_kernel(team: int) -> Any:
     start = target.constants(SUM.start, DOUBLE)
     absorb, finish, joined = absorbing(SUM), finishing(SUM), joining(SUM, team)
     load = _strided(team)
-    teams = THREADS // team
 
     @target.kernel(THREADS)
     def class_sums(x: Any, out: Any, rows: int, columns: int) -> None:
         lane = cuda.threadIdx.x % team
-        own = cuda.blockIdx.x * teams + cuda.threadIdx.x // team
+        own = (cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x) // team
         row = own if own < rows else rows - 1  # every lane takes part in the exchange
         stop = (row + 1) * columns
         i = row * columns + lane
@@ -291,37 +303,44 @@ def sum_kernel(team: int) -> Any:
 
 
 @cache
-def part_kernel(step: str) -> Any:
-    """A kernel of (x, pairs, size, length): the sum of each part of a length, as a pair.
-
-    For "join" x holds pairs itself.
-    """
+def part_kernel(threads: int) -> Any:
+    """A kernel of (x, pairs, size, length): the sum of each part of a length, as a pair."""
     start = target.constants(TOTAL.start, DOUBLE)
-    absorb, joined = absorbing(TOTAL), joining(TOTAL, THREADS)
-    join = target.written(blocks.join_recipe(TOTAL), DOUBLE)
-    load, put, get = _strided(THREADS), blocks.put_into(2), blocks.taken_from(2)
+    absorb, joined = absorbing(TOTAL), joining(TOTAL, threads)
+    load, put = _strided(threads), blocks.put_into(len(TOTAL))
 
-    @target.kernel(THREADS)
+    @target.kernel(threads)
     def sums_of_parts(x: Any, pairs: Any, size: int, length: int) -> None:
         i = cuda.blockIdx.x * length + cuda.threadIdx.x
         stop = min(size, (cuda.blockIdx.x + 1) * length)
         state = start()
         while i < stop:
             state = absorb(state + load(x, i, stop))
-            i += AT_ONCE * THREADS
+            i += AT_ONCE * threads
         state = joined(state, ())
         if cuda.threadIdx.x == 0:
             put(pairs, 2 * cuda.blockIdx.x, state)
 
+    return sums_of_parts
+
+
+@cache
+def pair_kernel() -> Any:
+    """A kernel of (pairs, total, count): the sum of so many pairs, as a pair."""
+    start = target.constants(TOTAL.start, DOUBLE)
+    join = target.written(blocks.join_recipe(TOTAL), DOUBLE)
+    joined = joining(TOTAL, THREADS)
+    put, get = blocks.put_into(len(TOTAL)), blocks.taken_from(len(TOTAL))
+
     @target.kernel(THREADS)
-    def sum_of_pairs(x: Any, pairs: Any, size: int, length: int) -> None:
-        i = cuda.threadIdx.x + 0 * length
+    def sum_of_pairs(pairs: Any, total: Any, count: int) -> None:
+        i = cuda.threadIdx.x
         state = start()
-        while i < size:
-            state = join(state + get(x, 2 * i))
+        while i < count:
+            state = join(state + get(pairs, 2 * i))
             i += THREADS
         state = joined(state, ())
         if cuda.threadIdx.x == 0:
-            put(pairs, 0, state)
+            put(total, 0, state)
 
-    return sums_of_parts if step == "take" else sum_of_pairs
+    return sum_of_pairs

@@ -24,7 +24,8 @@ from refloss.kernels.cuda.mapped import (
     float64_of,
     joining,
     map_formula,
-    team_for,
+    teams_for,
+    threads_for,
 )
 from refloss.kernels.cuda.target import Recipe, cuda, inside
 
@@ -70,11 +71,11 @@ def absorb(
         *(arrays.empty((rows,), kind if part.dtype == kind else part.dtype, s) for part in seen)
     )
     if rows:
-        team = team_for(columns)
+        team, count, threads = teams_for(rows, columns)
         arrays.launch(
             absorb_kernel(team),
-            -(-rows // (THREADS // team)),
-            THREADS,
+            count,
+            threads,
             s,
             arrays.flat(s),
             (arrays.flat(_whole_numbers(row_labels)), arrays.flat(_whole_numbers(column_labels))),
@@ -146,7 +147,7 @@ def absorb_kernel(team: int) -> Any:
     take, finish = _take(), _finish()
     joined = joining(STATES, team, (TEMPERATURE,))
     load = _candidates(team)
-    teams, step = THREADS // team, AT_ONCE * team
+    step = AT_ONCE * team
 
     @target.kernel(THREADS)
     def absorb_block(
@@ -163,7 +164,7 @@ def absorb_kernel(team: int) -> Any:
         first: int,
     ) -> None:
         lane = cuda.threadIdx.x % team
-        own = cuda.blockIdx.x * teams + cuda.threadIdx.x // team
+        own = (cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x) // team
         row = own if own < rows else rows - 1  # every lane takes part in the exchange
         state = start()
         c = lane
@@ -228,11 +229,12 @@ def pulls(
     if rows * columns:
         known = {**softmax._asdict(), TEMPERATURE: float(temperature)}
         factor = map_formula(similarity.negative, known)
+        threads = threads_for(columns)
         parts = (softmax.top, factor, softmax.tail, softmax.mass, softmax.weight)
         arrays.launch(
             pull_kernel(by_column),
-            -(-rows // DEEP) * -(-columns // THREADS),
-            THREADS,
+            -(-rows // DEEP) * -(-columns // threads),
+            threads,
             s,
             arrays.flat(s),
             (arrays.flat(_whole_numbers(row_labels)), arrays.flat(_whole_numbers(column_labels))),
@@ -297,9 +299,9 @@ def pull_kernel(by_column: bool) -> Any:
         self_at: int,
         first: int,
     ) -> None:
-        across = (columns + THREADS - 1) // THREADS
+        across = (columns + cuda.blockDim.x - 1) // cuda.blockDim.x
         down = cuda.blockIdx.x // across
-        c = (cuda.blockIdx.x - down * across) * THREADS + cuda.threadIdx.x
+        c = (cuda.blockIdx.x - down * across) * cuda.blockDim.x + cuda.threadIdx.x
         row = down * DEEP
         stop = min(rows, row + DEEP)
         while row < stop and c < columns:
