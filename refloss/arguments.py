@@ -49,6 +49,8 @@ def as_array(name: str, x: Any) -> Array:
             array = np.asarray(x)
         except ValueError:
             raise ValueError(f"{name}: expected rows of equal length, got a ragged list") from None
+        except TypeError as problem:  # arrays on a device do not become NumPy's by themselves
+            raise TypeError(f"{name}: expected numbers in the list: {problem}") from problem
         if array.size == 0 and not isinstance(x, np.generic):
             return array.astype(np.float64)
         return array

@@ -108,6 +108,15 @@ def test_labels_and_weights_are_made_on_the_device() -> None:
     assert bits(expected) == bits(back(found))
 
 
+def test_a_list_of_arrays_on_a_device_is_refused_by_name() -> None:
+    class Elsewhere:
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            raise TypeError("implicit conversion to a NumPy array is not allowed")
+
+    with pytest.raises(TypeError, match=r"^target: expected numbers in the list: implicit conv"):
+        refloss.mse_loss(np.ones(2), [Elsewhere(), Elsewhere()])
+
+
 CONVERSIONS = ("__bool__", "__int__", "__float__", "__index__")
 
 
