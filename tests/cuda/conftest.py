@@ -10,6 +10,7 @@ A test file says what it needs in its line ``pytestmark = pytest.mark.KIND``:
 import importlib.util
 import os
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -62,6 +63,18 @@ def pytest_pycollect_makemodule(
     skipped: Skipped = Skipped.from_parent(parent, path=module_path)
     skipped.reason = f"{module_path.name}: {reason}"
     return skipped
+
+
+@pytest.fixture(autouse=True)
+def _strict_simulator(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests in the simulator get the strict scheduler, in the order that is easiest to follow."""
+    if request.node.get_closest_marker("sim") is None:
+        yield
+        return
+    from .scheduler import simulated
+
+    with simulated():
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -555,3 +555,8 @@ def test_another_error_says_where() -> None:
     with simulated(), pytest.raises(KeyError) as caught:
         launched(kernel, np.zeros(1), block=1)
     assert caught.value.__notes__ == ["in thread (0, 0, 0) of block (0, 0, 0)"]
+
+
+def test_a_test_that_says_nothing_is_scheduled_strictly() -> None:
+    with pytest.raises(DivergenceError):
+        launched(barrier_for_half, np.zeros(THREADS))
