@@ -344,10 +344,15 @@ def _take(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int) -> 
     ) -> Any:
         state = start()
         c = first
-        while c < stop:
+        while c + step < stop:  # two runs in flight
+            one = load(arrays, base + c * positions, c)
+            other = load(arrays, base + (c + step) * positions, c + step)
+            state = state_of(take(known + state + to_number(c) + one))
+            state = state_of(take(known + state + to_number(c + step) + other))
+            c += 2 * step
+        if c < stop:
             loaded = load(arrays, base + c * positions, c)
             state = state_of(take(known + state + to_number(c) + loaded))
-            c += step
         return state
 
     @inside
@@ -364,13 +369,23 @@ def _take(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int) -> 
     ) -> Any:
         state = start()
         c = first
-        while c < stop:
+        while c + step < stop:
+            i, j = base + c * positions, base + (c + step) * positions
+            one, other = load(arrays, i, c), load(arrays, j, c + step)
+            found = take(known + state + to_number(c) + one)
+            if live:
+                store(outputs, i, rest_of(found))
+            found = take(known + state_of(found) + to_number(c + step) + other)
+            if live:
+                store(outputs, j, rest_of(found))
+            state = state_of(found)
+            c += 2 * step
+        if c < stop:
             i = base + c * positions
             found = take(known + state + to_number(c) + load(arrays, i, c))
             if live:
                 store(outputs, i, rest_of(found))
             state = state_of(found)
-            c += step
         return state
 
     return reduce_and_write if last else reduce
