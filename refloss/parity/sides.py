@@ -289,9 +289,7 @@ def _cuda_arrays(name: str) -> str:
         raise SideError(f"{name}: this refloss has no CUDA kernels") from None
     if reason := available.reason():
         raise SideError(f"{name}: {reason}")
-    from os import environ
-
-    if environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0"):
+    if available.simulated():
         return "numpy"
     for kind in ("cupy", "torch@cuda"):
         try:
