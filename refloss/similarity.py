@@ -30,7 +30,8 @@ from refloss.vectors import Vector
 Array = Any
 Kind = TypeVar("Kind")
 
-ANCHORS = 256  # in a block
+# In a block, unless kernels have sizes of their own
+ANCHORS = 256
 CANDIDATES = 1024
 
 
@@ -103,6 +104,8 @@ class _Run:
         self.plan, self.kernels, self.grad_output = plan, plan.kernels, grad_output
         self.xp = namespace(plan.model)
         self.directions: dict[tuple[str, ...], Directions] = {}
+        self.anchors = getattr(plan.kernels, "ANCHORS", ANCHORS)
+        self.candidates = getattr(plan.kernels, "CANDIDATES", CANDIDATES)
 
     def answer(self, wanted: Wanted) -> Answer:
         value = self.value() if wanted.value else None
@@ -143,7 +146,9 @@ class _Run:
 
     def _pieces(self, side: Side) -> list[tuple[str, slice]]:
         sizes = {name: self.plan.originals[name].shape[0] for name in side.arguments}
-        return [(name, rows) for name, size in sizes.items() for rows in _rows(size, CANDIDATES)]
+        return [
+            (name, rows) for name, size in sizes.items() for rows in _rows(size, self.candidates)
+        ]
 
     def _directions(self, name: str, rows: slice) -> Directions:
         part = self.plan.originals[name][rows, :]
@@ -157,13 +162,13 @@ class _Run:
         _ = self.of(self.plan.anchors), self.of(self.plan.candidates)
         if self.plan.own is not None:
             _ = self.own_similarity
-        return self._joined(Seen, self._over(_rows(count, ANCHORS), self._see))
+        return self._joined(Seen, self._over(_rows(count, self.anchors), self._see))
 
     def _see(self, rows: slice) -> Seen:
         anchors, candidates = self.plan.anchors, self.plan.candidates
         unit = self.of(anchors).unit[rows, :]
         seen = self._first_seen(rows)
-        for columns in runs(candidates.labels.shape[0], CANDIDATES):
+        for columns in runs(candidates.labels.shape[0], self.candidates):
             s = self.kernels.products(unit, self.of(candidates).unit[columns, :])
             where = self._place(rows, columns, columns.start)
             labels = (anchors.labels[rows], candidates.labels[columns])
@@ -241,7 +246,7 @@ class _Run:
         def gather(rows: slice) -> Pull:
             whole = self.xp.zeros_like(unit[rows, :])
             along = whole[:, :1]
-            for columns in runs(other.labels.shape[0], CANDIDATES):
+            for columns in runs(other.labels.shape[0], self.candidates):
                 s = self.kernels.products(unit[rows, :], other_unit[columns, :])
                 labels = (side.labels[rows], other.labels[columns])
                 weights = self.xp.zeros_like(s)
@@ -257,7 +262,7 @@ class _Run:
                 along = along + self.kernels.class_sum(weights * s)
             return Pull(whole, along)
 
-        return self._joined(Pull, self._over(_rows(side.labels.shape[0], ANCHORS), gather))
+        return self._joined(Pull, self._over(_rows(side.labels.shape[0], self.anchors), gather))
 
     def _over(self, rows: list[slice], work: Callable[[slice], Kind]) -> list[Kind]:
         return over(rows, work, self.plan.model, self.kernels)

@@ -3,6 +3,9 @@
 The distances of an anchor's negatives are sorted once; each of its positives then finds the active
 ones by one search and sums their hinges by running sums (`refloss.formula.triplet`). A batch of N
 embeddings costs N^2 (D + log N) operations and a few N x N arrays, though it may hold N^3 triplets.
+
+Anchors come one by one, or many at once for kernels that count and sum along all rows of a matrix:
+then everything has one axis more.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,20 +38,24 @@ DISTANCES = (*METRICS, "cosine")
 REDUCTIONS = ("mean", "mean_nonzero", "sum")
 
 SAFE = 2.0**900  # distances up to here can be summed without overflow
-ROOM = 1 << 20  # numbers in the differences of a block, where they are held at all
+ROOM = 1 << 20  # numbers in the largest arrays of a block, unless kernels have a size of their own
 
 
 class Anchor(NamedTuple):
-    """An anchor's distances to all rows, and which of them are its positives and negatives."""
+    """An anchor's distances to all rows, and which of them are its positives and negatives.
 
+    Or those of several anchors, one below the other; ``first`` is the number of the first.
+    """
+
+    first: int
     distance: Array
     positive: Array
     negative: Array
 
 
 class Chosen(NamedTuple):
-    """What an anchor's triplets come to: their loss as a pair, how many they are, how many of them
-    are active, and the derivative of the loss by each of the anchor's distances."""
+    """What an anchor's triplets, or those of several, come to: their loss as a pair, how many they
+    are, how many of them are active, and the derivative of the loss by each distance."""
 
     loss: tuple[float, float]
     number: int
@@ -112,6 +119,8 @@ class Batch:
         self.xp = namespace(embeddings)
         self.x = self.xp.astype(embeddings, self.xp.float64)
         self.metric = METRICS.get(name)
+        self.together = hasattr(kernels, "running_sums")
+        self.room = getattr(kernels, "ROOM", ROOM)
 
     @cached_property
     def has_nan(self) -> bool:
@@ -135,8 +144,12 @@ class Batch:
 
     def _over_blocks(self, work: Callable[[slice], Array]) -> list[Array]:
         count, components = self.x.shape
-        blocks = runs(count, max(1, ROOM // max(1, count * components)))
-        return over(blocks, work, self.x, self.kernels)
+        held = count if self.together else count * components  # for each row, by the kernels
+        return over(self._cut(held), work, self.x, self.kernels)
+
+    def _cut(self, held: int) -> list[slice]:
+        """The rows in pieces, for which so many numbers a row are held."""
+        return runs(self.x.shape[0], max(1, self.room // max(1, held)))
 
     def _joined(self, parts: Sequence[Array]) -> Array:
         return self.xp.concat(list(parts), axis=0) if parts else self.x[:, :0]
@@ -158,21 +171,30 @@ class Batch:
         others = self.xp.arange(self.x.shape[0], device=device(self.x))
         for a in range(self.x.shape[0]):
             same = self.labels == self.labels[a]
-            yield Anchor(self.distances[a, :], same & (others != a), ~same)
+            yield Anchor(a, self.distances[a, :], same & (others != a), ~same)
+
+    def anchors_together(self, held: int) -> Iterator[Anchor]:
+        """Several rows at a time, for which so many numbers a row are held."""
+        others = self.xp.arange(self.x.shape[0], device=device(self.x))
+        for rows in self._cut(held):
+            same = self.labels[rows, None] == self.labels[None, :]
+            alone = others[rows, None] != others[None, :]
+            yield Anchor(rows.start, self.distances[rows, :], same & alone, ~same)
 
     def chosen(self, mining: str, margin: float) -> list[Chosen]:
         """What the triplets of each anchor come to."""
         choose = hardest if mining == "hard" else regrouped
         margin = margin * self.unit
         found = []
-        for anchor in self.anchors():
+        many = self.anchors_together(self.x.shape[0]) if self.together else self.anchors()
+        for anchor in many:
             scaled = anchor._replace(distance=anchor.distance * self.unit)
             found.append(choose(self.kernels, scaled, mining, margin))
         return found
 
     def gradient(self, chosen: Sequence[Chosen]) -> Array:
         """Of the sum of the losses, by the embeddings."""
-        pulls = self._joined([part.pull[None, :] for part in chosen])
+        pulls = self._joined([self.xp.reshape(part.pull, (-1, self.x.shape[0])) for part in chosen])
         weight = pulls + self.xp.permute_dims(pulls, (1, 0))  # a distance belongs to both its ends
 
         def gather(rows: slice) -> Array:
@@ -196,98 +218,100 @@ def _total(x: Array) -> int:
 def regrouped(kernels: ModuleType, anchor: Anchor, mining: str, margin: float) -> Chosen:
     """All triplets of an anchor, or those of a kind, by sorting."""
     xp = namespace(anchor.distance)
+    by_row: Any = selection if anchor.distance.ndim == 1 else kernels
     d, far = anchor.distance, xp.full_like(anchor.distance, float("inf"))
-    zero = xp.zeros_like(d)
+    count, zero = d.shape[-1], xp.zeros_like(d)
     reach = kernels.map_formula(triplet.reach, {"distance": d, "margin": margin})
     positive = anchor.positive
     if mining == "semihard":
         positive = positive & (reach > d)
-    negatives = selection.ordered(xp.where(anchor.negative, d, far))
-    all_negatives = _total(xp.where(anchor.negative, zero + 1, zero))
-    below = selection.number_below(negatives, reach)
+    negatives = by_row.ordered(xp.where(anchor.negative, d, far))
+    all_negatives = xp.sum(xp.astype(anchor.negative, xp.int64), axis=-1, keepdims=True)
+    below = by_row.number_below(negatives, reach)
     passed = xp.zeros_like(below)
     if mining == "semihard":
-        passed = selection.number_up_to(negatives, d)
+        passed = by_row.number_up_to(negatives, d)
     number = xp.where(positive, xp.astype(below - passed, xp.float64), zero)
     if mining == "easy":
         outside = xp.where(positive, xp.astype(all_negatives - below, xp.float64), zero)
         return Chosen((0.0, 0.0), _total(outside), 0, zero)
 
-    sums, rests = selection.running_sums(xp.where(negatives < far, negatives, zero))
+    sums, rests = by_row.running_sums(xp.where(negatives < far, negatives, zero))
     known = {
         "reach": reach,
         "below": xp.astype(below, xp.float64),
         "passed": xp.astype(passed, xp.float64),
-        "running": selection.taken(sums, below),
-        "running_low": selection.taken(rests, below),
-        "start": selection.taken(sums, passed),
-        "start_low": selection.taken(rests, passed),
+        "running": by_row.taken(sums, below),
+        "running_low": by_row.taken(rests, below),
+        "start": by_row.taken(sums, passed),
+        "start_low": by_row.taken(rests, passed),
     }
     hinges = kernels.map_formula(triplet.regrouped, known)
     loss = kernels.sum_pair(xp.where(positive, hinges, zero))
 
     # a negative is pushed by every positive that reaches it, and is not farther than it already
-    reaches = selection.ordered(xp.where(positive, reach, -far))
-    pushes = d.shape[0] - selection.number_up_to(reaches, d)
+    reaches = by_row.ordered(xp.where(positive, reach, -far))
+    pushes = count - by_row.number_up_to(reaches, d)
     if mining == "semihard":
-        nearer = selection.ordered(xp.where(positive, d, -far))
-        pushes = pushes - (d.shape[0] - selection.number_below(nearer, d))
+        nearer = by_row.ordered(xp.where(positive, d, -far))
+        pushes = pushes - (count - by_row.number_below(nearer, d))
     pushes = xp.where(anchor.negative, xp.astype(pushes, xp.float64), zero)
-    count = _total(number)
+    costly = _total(number)
     if mining == "all":
-        everyone = _total(xp.where(positive, zero + 1, zero)) * all_negatives
-        return Chosen(loss, everyone, count, number - pushes)
-    return Chosen(loss, count, count, number - pushes)
+        everyone = _total(xp.where(positive, xp.astype(all_negatives, xp.float64), zero))
+        return Chosen(loss, everyone, costly, number - pushes)
+    return Chosen(loss, costly, costly, number - pushes)
 
 
-def _ends(anchor: Anchor) -> tuple[int, int] | None:
-    """The farthest positive and the nearest negative; of several the first."""
+class Ends(NamedTuple):
+    """An anchor's farthest positive and nearest negative, of several the first, and whether it has
+    both; one number, or a column of them."""
+
+    positive: Array
+    negative: Array
+    both: Array
+
+
+def _ends(anchor: Anchor) -> Ends:
     xp = namespace(anchor.distance)
-    if not (bool(xp.any(anchor.positive)) and bool(xp.any(anchor.negative))):
-        return None
     far = xp.full_like(anchor.distance, float("inf"))
-    farthest = int(xp.argmax(xp.where(anchor.positive, anchor.distance, -far)))
-    nearest = int(xp.argmin(xp.where(anchor.negative, anchor.distance, far)))
-    return farthest, nearest
+    farthest = xp.where(anchor.positive, anchor.distance, -far)
+    nearest = xp.where(anchor.negative, anchor.distance, far)
+    some = [xp.any(part, axis=-1, keepdims=True) for part in (anchor.positive, anchor.negative)]
+    return Ends(
+        xp.argmax(farthest, axis=-1, keepdims=True),
+        xp.argmin(nearest, axis=-1, keepdims=True),
+        some[0] & some[1],
+    )
 
 
 def hardest(kernels: ModuleType, anchor: Anchor, mining: str, margin: float) -> Chosen:
     """The farthest positive with the nearest negative."""
     xp = namespace(anchor.distance)
-    zero = xp.zeros_like(anchor.distance)
-    ends = _ends(anchor)
-    if ends is None:
-        return Chosen((0.0, 0.0), 0, 0, zero)
-    p, n = ends
+    by_row: Any = selection if anchor.distance.ndim == 1 else kernels
+    zero, ends = xp.zeros_like(anchor.distance), _ends(anchor)
     known = {
-        "larger": anchor.distance[p : p + 1],
-        "smaller": anchor.distance[n : n + 1],
+        "larger": by_row.taken(anchor.distance, ends.positive),
+        "smaller": by_row.taken(anchor.distance, ends.negative),
         "margin": margin,
     }
     violation = kernels.map_formula(excess_over, known)
-    loss = kernels.map_formula(hinge, {"x": violation})
-    on = kernels.map_formula(active, {"x": violation})
-    numbers = xp.arange(zero.shape[0], device=device(zero))
-    pull = xp.where(numbers == p, on, zero) - xp.where(numbers == n, on, zero)
-    return Chosen((float(loss[0]), 0.0), 1, int(float(on[0]) > 0), pull)
+    nothing = xp.zeros_like(violation)
+    loss = xp.where(ends.both, kernels.map_formula(hinge, {"x": violation}), nothing)
+    on = xp.where(ends.both, kernels.map_formula(active, {"x": violation}), nothing)
+    numbers = xp.arange(zero.shape[-1], device=device(zero))
+    pull = xp.where(numbers == ends.positive, on, zero) - xp.where(
+        numbers == ends.negative, on, zero
+    )
+    total = (float(loss[0]), 0.0) if loss.ndim == 1 else kernels.sum_pair(loss)
+    taken = xp.astype(ends.both, xp.float64)
+    return Chosen(total, _total(taken), _total(xp.astype(on > 0, xp.float64)), pull)
 
 
 def indices(batch: Batch, mining: str, margin: float) -> tuple[Array, Array, Array]:
     """The triplets themselves: anchors, positives, negatives, in lexicographic order."""
     xp = batch.xp
-    found: list[tuple[Array, Array, Array]] = []
-    for a, anchor in enumerate(batch.anchors()):
-        ends = _ends(anchor)
-        if ends is None:
-            continue
-        if mining == "hard":
-            p, n = (xp.asarray([end], dtype=xp.int64, device=device(batch.x)) for end in ends)
-        else:
-            (positives,), (negatives,) = xp.nonzero(anchor.positive), xp.nonzero(anchor.negative)
-            wanted = _kind(batch, anchor, positives, negatives, mining, margin)
-            rows, columns = xp.nonzero(wanted)
-            p, n = xp.take(positives, rows), xp.take(negatives, columns)
-        found.append((xp.full_like(p, a), p, n))
+    found = [part for part in _found(batch, mining, margin) if part is not None]
     if not found:
         nothing = xp.zeros(0, dtype=xp.int64, device=device(batch.x))
         return nothing, nothing, nothing
@@ -297,16 +321,60 @@ def indices(batch: Batch, mining: str, margin: float) -> tuple[Array, Array, Arr
     return first, second, third
 
 
-def _kind(
-    batch: Batch, anchor: Anchor, positives: Array, negatives: Array, mining: str, margin: float
-) -> Array:
-    """(P, M): which pairs of a positive and a negative make a triplet of the kind."""
+def _found(batch: Batch, mining: str, margin: float) -> Iterator[tuple[Array, ...] | None]:
+    """The triplets of each anchor, or of several at a time."""
+    count = batch.x.shape[0]
+    held = count if mining == "hard" else count * count
+    if batch.together and held <= batch.room:
+        for anchors in batch.anchors_together(held):
+            yield _listed_together(batch, anchors, mining, margin)
+    else:
+        for anchor in batch.anchors():
+            yield _listed(batch, anchor, mining, margin)
+
+
+def _listed(
+    batch: Batch, anchor: Anchor, mining: str, margin: float
+) -> tuple[Array, Array, Array] | None:
+    """The triplets of one anchor, if it has any."""
     xp = batch.xp
-    own = xp.take(anchor.distance, positives)
+    if not (bool(xp.any(anchor.positive)) and bool(xp.any(anchor.negative))):
+        return None
+    if mining == "hard":
+        ends = _ends(anchor)
+        p, n = ends.positive, ends.negative
+    else:
+        (positives,), (negatives,) = xp.nonzero(anchor.positive), xp.nonzero(anchor.negative)
+        own, other = (xp.take(anchor.distance, part) for part in (positives, negatives))
+        rows, columns = xp.nonzero(_kind(batch, own, other, mining, margin))
+        p, n = xp.take(positives, rows), xp.take(negatives, columns)
+    return xp.full_like(p, anchor.first), p, n
+
+
+def _listed_together(
+    batch: Batch, anchors: Anchor, mining: str, margin: float
+) -> tuple[Array, Array, Array]:
+    """The triplets of several anchors."""
+    xp = batch.xp
+    if mining == "hard":
+        ends = _ends(anchors)
+        (a,) = xp.nonzero(ends.both[:, 0])
+        p, n = xp.take(ends.positive[:, 0], a), xp.take(ends.negative[:, 0], a)
+    else:
+        wanted = _kind(batch, anchors.distance, anchors.distance, mining, margin)
+        pairs = anchors.positive[:, :, None] & anchors.negative[:, None, :]
+        a, p, n = xp.nonzero(pairs & wanted)
+    return a + anchors.first, p, n
+
+
+def _kind(batch: Batch, own: Array, other: Array, mining: str, margin: float) -> Array:
+    """(..., P, M): which pairs of distances, to a positive and to a negative, make a triplet of the
+    kind."""
+    xp = batch.xp
     reach = batch.kernels.map_formula(triplet.reach, {"distance": own, "margin": margin})
-    other = xp.take(anchor.distance, negatives)[None, :]
+    own, reach, other = own[..., None], reach[..., None], other[..., None, :]
     if mining == "easy":
-        return other >= reach[:, None]
+        return other >= reach
     if mining == "semihard":
-        return (other > own[:, None]) & (other < reach[:, None])
-    return xp.ones((own.shape[0], other.shape[1]), dtype=xp.bool, device=device(other))
+        return (other > own) & (other < reach)
+    return xp.ones(xp.broadcast_arrays(own, other)[0].shape, dtype=xp.bool, device=device(own))

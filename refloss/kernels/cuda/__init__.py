@@ -8,6 +8,11 @@ error of its own (`refloss.kernels.cuda.available`).
 from importlib import import_module
 from typing import Any
 
+# How much is worked on at once: a GPU is idle over less
+ANCHORS = 4096
+CANDIDATES = 8192
+ROOM = 1 << 24
+
 WHERE = {
     "map_formula": "cuda.mapped",
     "class_sum": "cuda.mapped",
@@ -18,6 +23,11 @@ WHERE = {
     "steered": "cuda.distances",
     "angles": "cuda.distances",
     "turned": "cuda.distances",
+    "ordered": "cuda.selection",
+    "number_below": "cuda.selection",
+    "number_up_to": "cuda.selection",
+    "running_sums": "cuda.selection",
+    "taken": "cuda.selection",
     "constant": "arrays",
     "others": "arrays",
     "softmax": "arrays",
