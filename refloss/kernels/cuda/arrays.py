@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,7 +113,14 @@ def launch(kernel: Any, blocks: int, threads: int, model: Array, *arguments: Any
         kernel[blocks, threads](*seen)
         return
     with cuda.gpus[device_number(model)]:
-        kernel[blocks, threads, stream_of(model)](*seen)
+        _configured(kernel, blocks, threads, stream_of(model))(*seen)
+
+
+def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:
+    """The kernel, ready to be launched; that small work fills no GPU is not the caller's fault."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Grid size \d+ will likely result in GPU")
+        return kernel[blocks, threads, stream]
 
 
 def _argument(x: Any) -> Any:
