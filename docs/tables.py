@@ -1,18 +1,19 @@
 """Renew the generated parts of README.md; nothing between their markers is typed by hand.
 
-    python docs/tables.py                      the table of losses
+    python docs/tables.py                      the tables of losses and of times on a GPU, these
+        from the newest report of asv_bench/gpu.py in asv_bench/results/
     python docs/tables.py --audit report.json  also what the audit found, from
         refloss audit torch optax sklearn scipy pytorch_metric_learning --dtype float32 \
             --region bulk --region tails --region offset --region large --region confident \
             --region temperature --region near-duplicates --format json -o report.json
-    python docs/tables.py --check              exit 1 if the table of losses is not current
+    python docs/tables.py --check              exit 1 if one of the first two is not current
 """
 
 import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ import refloss
 from refloss import oracles
 from refloss.audit import markdown
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "asv_bench" / "results"
+sys.path.append(str(ROOT / "asv_bench"))
+
+from gpu_cases import CASES, PEERS  # noqa: E402
 
 
 def losses() -> str:
@@ -67,6 +73,54 @@ def audit(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def newest(results: Path) -> dict[str, Any] | None:
+    """The latest report of a run on a GPU, if there is one."""
+    reports = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("gpu-*.json")]
+    return max(reports, key=lambda report: report["date"], default=None)
+
+
+def gpu(report: dict[str, Any] | None) -> str:
+    """The times of every case by every peer, and what they were measured on."""
+    rows = {row["case"]: row["results"] for row in report["cases"]} if report else {}
+    heads = ["loss", "shape", "dtype", *(HEADS.get(peer, peer) for peer in PEERS), "of the copy"]
+    lines = [_row(heads), _row(["---", "---", "---"] + ["---:"] * (len(PEERS) + 1))]
+    for case in CASES:
+        results = rows.get(case.name, {})
+        share = results.get("cuda", {}).get("share_of_copy")
+        cells = [_time(results.get(peer)) for peer in PEERS]
+        cells.append(NOT_RUN if share is None else f"{100 * share:.0f} %")
+        lines.append(_row([f"`{case.loss}`", case.title, case.dtype, *cells]))
+    return "\n".join([_measured_on(report), "", *lines])
+
+
+HEADS = {"cuda": "`cuda`", "cuda:float32": "`cuda:float32`", "triton": "Triton"}
+NOT_RUN = "not run"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _time(result: dict[str, Any] | None) -> str:
+    if result is None or "not_run" in result:
+        return NOT_RUN
+    return "failed" if "error" in result else f"{result['median_ms']:.3f} ms"
+
+
+def _measured_on(report: dict[str, Any] | None) -> str:
+    if report is None:
+        return "No run on a GPU has been committed yet."
+    machine, versions = report["device"], report["versions"]
+    named = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    outcomes = report["checks"].get("outcomes", {})
+    checked = ", ".join(f"{count} {what}" for what, count in outcomes.items()) or NOT_RUN
+    return (
+        f"{machine['name']}, driver {machine['driver']}, CUDA {machine['cuda']}; {named}; "
+        f"commit {str(report['revision'])[:12]}, {report['date'][:10]}"
+        f"{', few repetitions' if report['quick'] else ''}. Tests on it: {checked}."
+    )
+
+
 def renewed(text: str, part: str, body: str) -> str:
     """The text with what stands between a part's markers replaced."""
     pattern = re.compile(rf"(<!-- {part}: .*? -->\n).*?(<!-- end of {part} -->)", re.DOTALL)
@@ -81,12 +135,13 @@ def main() -> int:
     options = parser.parse_args()
     before = README.read_text(encoding="utf-8")
     after = renewed(before, "losses", losses())
+    after = renewed(after, "gpu", gpu(newest(RESULTS)))
     if options.audit:
         report = json.loads(options.audit.read_text(encoding="utf-8"))
         after = renewed(after, "audit", audit(report))
     if options.check:
         if before != after:
-            print("README.md: the table of losses is not current; run python docs/tables.py")
+            print("README.md: its tables are not current; run python docs/tables.py")
         return int(before != after)
     README.write_text(after, encoding="utf-8")
     return 0
