@@ -8,7 +8,7 @@ Kernels are kept by what they are made of: formulas, formats and shape, not by t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,11 @@ UPSTREAM, DENOMINATOR, RATE = "upstream", "denominator", "rate"
 SEGMENT = 8192
 FEW_ROWS = 264
 MOST_SEGMENTS = 64
+
+THREADS = 256
+# What a thread may keep of its row: that many registers, in that many runs
+REGISTERS = 32
+MOST_RUNS = 2
 
 _kernels: dict[Any, Any] = {}
 
@@ -273,17 +278,28 @@ def _row_arrays(call: Call) -> RowArrays:
     return RowArrays(classes, per_class, of_row, labels)
 
 
-def shape_of(rows_: int, classes: int, positions: int, lanes: int) -> Shape:
-    """The team for rows of a size: as many lanes as find some work, or a block."""
+def shape_of(rows_: int, classes: int, positions: int, lanes: int, held: int = 0) -> Shape:
+    """The team for rows of a size: as many lanes as find some work, or a block.
+
+    ``held`` is how many classes a thread may keep in registers from one pass to the next.
+    """
     if positions > 1:  # neighbouring rows lie side by side, a row's classes do not
-        return Shape(256, 1 if rows_ >= 1 << 14 or classes <= 32 else 32, 1)
+        team = 1 if rows_ >= 1 << 14 or classes <= 32 else target.WARP
+        return _holding(Shape(THREADS, team, 1), classes, held)
     runs = -(-classes // lanes)
     if runs > 512:
-        return Shape(256, 256, lanes)
+        return _holding(Shape(THREADS, THREADS, lanes), classes, held)
     team = 1
     while team < target.WARP and team * 2 <= runs:
         team *= 2
-    return Shape(256, team, lanes)
+    return _holding(Shape(THREADS, team, lanes), classes, held)
+
+
+def _holding(shape: Shape, classes: int, held: int) -> Shape:
+    """The same, with its row kept in registers if it has the room."""
+    runs = -(-classes // (shape.team * shape.lanes))
+    fits = runs <= MOST_RUNS and runs * shape.lanes <= held
+    return replace(shape, held=runs) if fits else shape
 
 
 def _rows(call: Call) -> None:
@@ -296,7 +312,8 @@ def _rows(call: Call) -> None:
     values = call.value.array
     every = [*given.classes.values(), *outputs]
     lanes = arrays.lanes_of(every, classes) if positions == 1 else 1
-    shape = shape_of(count, classes, positions, lanes)
+    room = REGISTERS // (len(given.classes) * (2 if call.kind.digits == 53 else 1))
+    shape = shape_of(count, classes, positions, lanes, room)
     segments = 1
     if positions == 1 and count < FEW_ROWS and classes >= 2 * SEGMENT:
         segments = min(MOST_SEGMENTS, -(-classes // SEGMENT))
@@ -356,7 +373,7 @@ def _segments(
 ) -> None:
     *_, formats, shape = key
     made = call.kernel(*key, "segments", make=row)
-    shape = Shape(shape.threads, shape.threads, shape.lanes)
+    shape = Shape(shape.threads, shape.threads, shape.lanes)  # each block reads its part anew
     outputs = tuple(one.array for one in call.derivatives)
     count = sizes[0]
     passes = len(made.passes)

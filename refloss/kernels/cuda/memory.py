@@ -214,7 +214,7 @@ def store(names: Sequence[str], lanes: int, kind: Kind) -> Any:
     if target.SIMULATED:
 
         def write(arrays: Any, i: int, numbers: Any) -> None:
-            for position, (array, name) in enumerate(zip(arrays, names, strict=True)):
+            for position, (array, name) in enumerate(zip(arrays, names, strict=False)):
                 for k in range(lanes):
                     array[i + k] = _rounded(numbers[position * lanes + k], name, array.dtype)
 

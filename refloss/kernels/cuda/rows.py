@@ -158,11 +158,14 @@ class Shape:
     threads : in a block
     team : threads that work on one row: lanes of a warp, or all of the block
     lanes : classes that a thread takes at once, side by side
+    held : runs of so many classes that a thread keeps in registers from pass to pass; 0 if it reads
+        its part of the row anew in each
     """
 
     threads: int
     team: int
     lanes: int
+    held: int = 0
 
     @property
     def teams(self) -> int:
@@ -189,6 +192,7 @@ def make_kernel(row: Row, formats: Formats, shape: Shape, kind: Kind) -> Any:
     """
     team, lanes, teams = shape.team, shape.lanes, shape.teams
     begin = _begin(row, formats, kind)
+    fetch = _fetch(row, formats, shape, kind)
     process = _passes(row, formats, shape, kind)
     has_value, sums = row.value is not None, row.total
     tell = target.written(row.tell(), kind)
@@ -222,9 +226,9 @@ def make_kernel(row: Row, formats: Formats, shape: Shape, kind: Kind) -> Any:
             n = r // positions
             base = n * classes * positions + (r - n * positions)
             known = begin(arrays, of_row, labels, scalars, r, base, positions)
-            known = process(
-                arrays, outputs, known, base, classes, positions, lane * lanes, team * lanes, live
-            )
+            c, step = lane * lanes, team * lanes
+            held = fetch(arrays, base, classes, positions, c, step)
+            known = process(arrays, outputs, held, known, base, classes, positions, c, step, live)
             if has_value:
                 value = tell(known)
                 if live and lane == 0:
@@ -282,8 +286,8 @@ def _begin(row: Row, formats: Formats, kind: Kind) -> Any:
 def _passes(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int = 0) -> Any:
     """All passes from a number on, each handing on what it found."""
     if number == len(row.passes):
-        return inside(lambda a, o, known, base, classes, positions, first, step, live: known)
-    take = _take(row, formats, shape, kind, number)
+        return inside(lambda a, o, h, known, base, classes, positions, first, step, live: known)
+    take = (_take_held if shape.held else _take)(row, formats, shape, kind, number)
     following = _passes(row, formats, shape, kind, number + 1)
     finish = target.written(row.finish(number), kind)
     joined = _joined(row, shape, kind, number)
@@ -292,6 +296,7 @@ def _passes(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int = 
     def run(
         arrays: Any,
         outputs: Any,
+        held: Any,
         known: Any,
         base: int,
         classes: int,
@@ -300,9 +305,9 @@ def _passes(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int = 
         step: int,
         live: bool,
     ) -> Any:
-        state = take(arrays, outputs, known, base, first, step, classes, positions, live)
+        state = take(arrays, outputs, held, known, base, first, step, classes, positions, live)
         known = finish(known + joined(state, known))
-        return following(arrays, outputs, known, base, classes, positions, first, step, live)
+        return following(arrays, outputs, held, known, base, classes, positions, first, step, live)
 
     return run
 
@@ -334,6 +339,7 @@ def _take(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int) -> 
     def reduce(
         arrays: Any,
         outputs: Any,
+        held: Any,
         known: Any,
         base: int,
         first: int,
@@ -359,6 +365,7 @@ def _take(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int) -> 
     def reduce_and_write(
         arrays: Any,
         outputs: Any,
+        held: Any,
         known: Any,
         base: int,
         first: int,
@@ -389,6 +396,88 @@ def _take(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int) -> 
         return state
 
     return reduce_and_write if last else reduce
+
+
+def _fetch(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int = 0) -> Any:
+    """A thread's classes, all that it holds, as one tuple; what lies beyond the row is not used."""
+    if number == shape.held:
+        return inside(lambda arrays, base, classes, positions, first, step: ())
+    load = memory.load(formats.classes, row.indices, shape.lanes, kind)
+    following = _fetch(row, formats, shape, kind, number + 1)
+
+    @inside
+    def fetch(arrays: Any, base: int, classes: int, positions: int, first: int, step: int) -> Any:
+        c = first + number * step
+        c = c if c < classes else 0
+        loaded = load(arrays, base + c * positions, c)
+        return loaded + following(arrays, base, classes, positions, first, step)
+
+    return fetch
+
+
+def _take_held(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int) -> Any:
+    """`_take`, over what the thread holds."""
+    states = row.passes[number]
+    start = target.constants(states.start, kind)
+    run = _held_runs(row, formats, shape, kind, number)
+
+    @inside
+    def take(
+        arrays: Any,
+        outputs: Any,
+        held: Any,
+        known: Any,
+        base: int,
+        first: int,
+        step: int,
+        stop: int,
+        positions: int,
+        live: bool,
+    ) -> Any:
+        return run(outputs, held, known, start(), base, first, step, stop, positions, live)
+
+    return take
+
+
+def _held_runs(
+    row: Row, formats: Formats, shape: Shape, kind: Kind, number: int, k: int = 0
+) -> Any:
+    """The runs that a thread holds, from the k-th on, one after the other."""
+    if k == shape.held:
+        return inside(lambda o, h, known, state, base, first, step, stop, positions, live: state)
+    states, lanes = row.passes[number], shape.lanes
+    size, numbers = len(states), lanes * len(row.classes)
+    take = target.written(row.take(number, lanes), kind)
+    last = number == len(row.passes) - 1 and bool(row.derivatives)
+    written = lanes * len(row.derivatives) if last else 0
+    state_of, rest_of = target.part(0, size), target.part(size, size + written)
+    store = memory.store(formats.derivatives if last else (), lanes, kind)
+    own = target.part(k * numbers, (k + 1) * numbers)
+    to_number = target.number_of(kind)
+    following = _held_runs(row, formats, shape, kind, number, k + 1)
+
+    @inside
+    def run(
+        outputs: Any,
+        held: Any,
+        known: Any,
+        state: Any,
+        base: int,
+        first: int,
+        step: int,
+        stop: int,
+        positions: int,
+        live: bool,
+    ) -> Any:
+        c = first + k * step
+        if c < stop:
+            found = take(known + state + to_number(c) + own(held))
+            if live and last:
+                store(outputs, base + c * positions, rest_of(found))
+            state = state_of(found)
+        return following(outputs, held, known, state, base, first, step, stop, positions, live)
+
+    return run
 
 
 def make_segment_kernel(row: Row, formats: Formats, shape: Shape, kind: Kind, number: int) -> Any:
@@ -468,7 +557,7 @@ def make_segment_kernel(row: Row, formats: Formats, shape: Shape, kind: Kind, nu
         stop = min(classes, (s + 1) * each)
         first = s * each + cuda.threadIdx.x * lanes
         step = threads * lanes
-        state = take(arrays, outputs, known, base, first, step, stop, positions, True)
+        state = take(arrays, outputs, (), known, base, first, step, stop, positions, True)
         state = joined(state, known)
         if cuda.threadIdx.x == 0:
             put(states, (offset * rows + r * size) * segments + s * size, state)
