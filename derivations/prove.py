@@ -20,6 +20,7 @@ from derivations import (
     end_proofs,
     identities,
     pair_proofs,
+    reduction_proofs,
     row_proofs,
     similarity_proofs,
     triplet_proofs,
@@ -45,9 +46,14 @@ def obligations(losses: Sequence[str]) -> Iterator[Obligation]:
             yield from of_statement(loss, variant, statement)
     if rows:
         yield from row_proofs.pieces()
+    if rows or vectors:
+        yield from reduction_proofs.pieces()
     if vectors:
         yield from chain_proofs.obligations()
         yield from pair_proofs.pieces()
+    if "cross_entropy" in losses:
+        yield from reduction_proofs.wirings("")
+        yield from reduction_proofs.wirings("class indices")
     yield from identities.obligations(losses)
     yield from bounds.obligations()
 

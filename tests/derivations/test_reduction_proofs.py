@@ -1,0 +1,93 @@
+"""Proofs of reductions can fail: joins that forget something are refused."""
+
+import pytest
+
+from derivations import reduction_proofs
+from derivations.obligations import FAILED, PROVED, Obligation, settle
+from refloss.formula import exp, reductions, where
+
+
+def softmax_without_the_losers_top(
+    top,
+    at,
+    tail,
+    low,
+    poison,
+    other_top,
+    other_at,
+    other_tail,
+    other_low,
+    other_poison,
+    temperature,
+):
+    wins = where(other_top > top, 1, 0)
+    gap = where(wins > 0, other_top - top, top - other_top) / temperature
+    staying, losing = where(wins > 0, other_tail, tail), where(wins > 0, tail, other_tail)
+    place = where(wins > 0, other_at, at)
+    return where(wins > 0, other_top, top), place, staying + losing * exp(-gap), 0, 0
+
+
+def softmax_with_the_last_on_top(
+    top,
+    at,
+    tail,
+    low,
+    poison,
+    other_top,
+    other_at,
+    other_tail,
+    other_low,
+    other_poison,
+    temperature,
+):
+    wins = where(other_top > top, 1, where(other_top == top, 1, 0))
+    gap = where(wins > 0, other_top - top, top - other_top) / temperature
+    staying, losing = where(wins > 0, other_tail, tail), where(wins > 0, tail, other_tail)
+    place = where(wins > 0, other_at, at)
+    return where(wins > 0, other_top, top), place, staying + (1 + losing) * exp(-gap), 0, 0
+
+
+def others_with_the_smaller_apart(big, at, high, low, other_big, other_at, other_high, other_low):
+    wins = where(other_big > big, 1, 0)
+    return (
+        where(wins > 0, other_big, big),
+        where(wins > 0, other_at, at),
+        high + other_high + where(wins > 0, big, other_big),
+        0,
+    )
+
+
+SHOWN = {
+    "softmax_joined": reduction_proofs.softmax_parts,
+    "others_joined": reduction_proofs.others_parts,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("softmax_joined", softmax_without_the_losers_top),
+        ("softmax_joined", softmax_with_the_last_on_top),
+        ("others_joined", others_with_the_smaller_apart),
+    ],
+    ids=lambda one: getattr(one, "__name__", None),
+)
+def test_a_wrong_join_is_refused(name, wrong):
+    outcome = settle(Obligation("reductions", name, lambda: SHOWN[name](wrong)))
+    assert outcome.verdict == FAILED
+    assert " breaks claim " in outcome.detail  # refuted, not stumbled
+
+
+def test_the_right_join_is_proved_in_the_place_of_the_wrong_one():
+    right = reductions.softmax_joined
+    shown = Obligation("reductions", "softmax", lambda: reduction_proofs.softmax_parts(right))
+    assert settle(shown).verdict == PROVED
+
+
+def test_a_wiring_with_a_wrong_join_fails(monkeypatch):
+    """The whole row is made by the reductions themselves."""
+    monkeypatch.setattr(reductions, "softmax_joined", softmax_without_the_losers_top)
+    value = next(reduction_proofs.wirings("class indices"))
+    outcome = settle(value)
+    assert outcome.verdict == FAILED
+    assert "Error" not in outcome.detail.split(":")[0], outcome.detail
