@@ -13,16 +13,17 @@ ANCHORS = 4096
 CANDIDATES = 8192
 ROOM = 1 << 24
 
+# A file may not have the name of one of these: importing it would put it in its place
 WHERE = {
     "map_formula": "cuda.mapped",
     "class_sum": "cuda.mapped",
     "sum_pair": "cuda.mapped",
     "absorb": "cuda.similarity",
     "pulls": "cuda.similarity",
-    "distances": "cuda.distances",
-    "steered": "cuda.distances",
-    "angles": "cuda.distances",
-    "turned": "cuda.distances",
+    "distances": "cuda.pairs",
+    "steered": "cuda.pairs",
+    "angles": "cuda.pairs",
+    "turned": "cuda.pairs",
     "ordered": "cuda.selection",
     "number_below": "cuda.selection",
     "number_up_to": "cuda.selection",
