@@ -410,3 +410,15 @@ def test_wide_rows_have_the_same_bits_in_every_order() -> None:
         return [*seen, cuda.class_sum(s), np.array(cuda.sum_pair(np.tile(s, 2)))]
 
     under_every_order(run, ("forward", "reverse", 1))
+
+
+def test_tiles_follow_each_other_in_every_order() -> None:
+    rng = np.random.default_rng(9)
+    x, y, weight = (rng.normal(size=shape) for shape in ((2, 18), (19, 18), (2, 19)))
+    metric = METRICS["cityblock"]
+
+    def run() -> Any:
+        steered = cuda.steered(x, y, weight, metric)
+        return [steered, cuda.distances(x, y, metric), cuda.turned(x, y, weight)]
+
+    under_every_order(run, ("forward", "reverse", 1))

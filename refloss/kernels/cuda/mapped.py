@@ -201,7 +201,9 @@ def class_sum(x: Array) -> Array:
     """
     rows, columns = x.shape
     out = arrays.empty((rows,), float64_of(x), x)
-    if rows:
+    if not columns:
+        out[...] = 0.0
+    elif rows:
         team, count, threads = teams_for(rows, columns)
         arrays.launch(sum_kernel(team), count, threads, x, arrays.flat(x), out, rows, columns)
     return array_namespace(x).reshape(out, (rows, 1))

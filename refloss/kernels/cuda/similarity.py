@@ -66,10 +66,7 @@ def absorb(
 ) -> Seen:
     """What is known of the anchors after one more block of candidates."""
     rows, columns = s.shape
-    kind = float64_of(s)
-    after = Seen(
-        *(arrays.empty((rows,), kind if part.dtype == kind else part.dtype, s) for part in seen)
-    )
+    after = Seen(*(arrays.empty((rows,), part.dtype, s) for part in seen))
     if rows:
         team, count, threads = teams_for(rows, columns)
         arrays.launch(
