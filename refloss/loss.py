@@ -38,6 +38,10 @@ class Promise:
     Where terms of opposite sign cancel, in ulps of the largest term. The second derivative keeps
     to the same below float64, and to ``float64_curvature`` there. The array path takes ``exp`` and
     ``log`` from its library, whose own error it cannot put back: ``float64_arrays``, on NumPy.
+
+    ``float32_inside`` is the promise of value and gradient in float32 by float32 arithmetic, for
+    numbers (a margin, a delta) that float32 holds: others are rounded first, and near a kink that
+    tells.
     """
 
     float16: float = 1
@@ -46,6 +50,7 @@ class Promise:
     float64: float = 4
     float64_curvature: float = 8
     float64_arrays: float = 8
+    float32_inside: float = 16
 
 
 class Loss(Generic[P]):

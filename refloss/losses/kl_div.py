@@ -63,7 +63,7 @@ LOG_FORMULAS = Formulas(
 )
 
 
-@loss(Promise())
+@loss(Promise(float32_inside=64))
 def kl_div(
     input: Array,
     target: Array,

@@ -51,8 +51,8 @@ def allowance(side: Side, loss: str, dtype: str, kind: str) -> float:
         return FORMATS[dtype].accurate
     # What is no loss (a miner, a weighting) makes the usual promise.
     promise = getattr(getattr(refloss, loss), "promise", Promise())
-    if side.backend == "cuda:float32":
-        promise = getattr(promise, "single", promise)
+    if side.backend == "cuda:float32" and dtype == "float32":
+        return float(promise.float32_inside)
     if dtype != "float64":
         return float(getattr(promise, dtype))
     bound = promise.float64_arrays if side.backend == "array" else promise.float64

@@ -9,6 +9,7 @@ ones: every row by itself, class after class.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from typing import Any
 from unittest import mock
@@ -86,8 +87,8 @@ class HostedElements:
             array[...] = evaluation.rounded(numbers, array.dtype)
 
 
-def summed(values: Array, totals: Array, kind: Kind) -> None:
-    """The sum of the values, as the first of the pairs."""
+@cache
+def _total(kind: Kind) -> Any:
     absorb = target.written(Recipe(3, lambda n, read: read(reductions.total_absorbed)(*n)), kind)
 
     def total(x: Any, out: Any) -> None:
@@ -96,8 +97,13 @@ def summed(values: Array, totals: Array, kind: Kind) -> None:
             state = absorb((*state, x[i]))
         out[0], out[1] = state
 
+    return compiled(total)
+
+
+def summed(values: Array, totals: Array, kind: Kind) -> None:
+    """The sum of the values, as the first of the pairs."""
     totals[:] = 0
-    compiled(total)(np.ascontiguousarray(values), totals)
+    _total(kind)(np.ascontiguousarray(values), totals)
 
 
 class HostedRows:
