@@ -85,6 +85,8 @@ def _less(path: Path, a: Any, b: Any) -> bool:
 class BatchKernels:
     """The kernels over arrays of objects, (N, D) and (N, N), on one path."""
 
+    __name__ = "symbolic"
+
     def __init__(self, path: Path) -> None:
         self.path = path
 

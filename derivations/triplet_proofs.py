@@ -133,6 +133,7 @@ def run(path: Path, labels: Sequence[int], mining: str) -> Chosen:
     """What refloss runs for the anchor 0."""
     everyone = range(len(labels))
     anchor: Any = Anchor(
+        0,
         row(path, [distance(j) for j in everyone]),
         row(path, [j > 0 and labels[j] == labels[0] for j in everyone]),
         row(path, [labels[j] != labels[0] for j in everyone]),
@@ -226,6 +227,7 @@ class SymbolicBatch(Batch):
         self.kernels: Any = BatchKernels(path)
         self.labels, self.x, self.xp = np.array(labels), x, namespace(x)
         self.metric = triplets.METRICS.get(name)
+        self.together, self.room = False, triplets.ROOM
 
 
 def listed(mining: str, labels: Sequence[int]) -> str:
@@ -238,7 +240,7 @@ def listed(mining: str, labels: Sequence[int]) -> str:
         batch = SymbolicBatch(path, np.zeros((len(labels), 1)), labels, "euclidean")
         marks, others = batch.labels, np.arange(len(labels)) > 0
         apart = np.array([Decided(path, distance(j)) for j in everyone])
-        anchor = Anchor(apart, (marks == marks[0]) & others, marks != marks[0])
+        anchor = Anchor(0, apart, (marks == marks[0]) & others, marks != marks[0])
         batch.anchors = lambda: iter([anchor])  # type: ignore[method-assign]
         columns = triplets.indices(batch, mining, m)
         ours = [tuple(int(i) for i in one) for one in zip(*columns, strict=True)]

@@ -58,18 +58,19 @@ class Row:
 
     def each(self, function: Callable[..., Any], *others: Any) -> Row:
         """A function of every element, and of the same element of other arrays."""
-        columns = [self.elements, *(self._spread(other) for other in others)]
+        size = max(len(one.elements) for one in (self, *others) if isinstance(one, Row))
+        columns = [self._spread(one, size) for one in (self, *others)]
 
         def of(parts: tuple[Element, ...]) -> Element:
             return lambda: function(*(element() for element in parts))
 
         return Row(self.path, [of(parts) for parts in zip(*columns, strict=True)])
 
-    def _spread(self, other: Any) -> Sequence[Element]:
+    def _spread(self, other: Any, size: int) -> Sequence[Element]:
         if isinstance(other, Row):
-            return other.elements
+            return other.elements * size if len(other.elements) == 1 else other.elements
         number = other if isinstance(other, bool) else exact(other)
-        return [lambda: number] * len(self.elements)
+        return [lambda: number] * size
 
     def __add__(self, other: Any) -> Row:
         return self.each(lambda a, b: a + b, other)
@@ -102,7 +103,7 @@ class Row:
     __hash__ = None  # type: ignore[assignment]
 
     def __and__(self, other: Any) -> Row:
-        columns = zip(self.elements, self._spread(other), strict=True)
+        columns = zip(self.elements, self._spread(other, len(self.elements)), strict=True)
         return Row(self.path, [_both(a, b) for a, b in columns])
 
     def __invert__(self) -> Row:
@@ -138,7 +139,7 @@ class Namespace:
     def zeros_like(self, x: Row) -> Row:
         return row(self.path, [Integer(0)] * len(x.elements))
 
-    def zeros(self, count: int, dtype: Any = None) -> Row:
+    def zeros(self, count: int, dtype: Any = None, device: Any = None) -> Row:
         return row(self.path, [Integer(0)] * count)
 
     def arange(self, count: int, device: Any = None) -> Row:
@@ -153,8 +154,14 @@ class Namespace:
         columns = (part * size if len(part) == 1 else part for part in parts)
         return Row(self.path, [_chosen(*each) for each in zip(*columns, strict=True)])
 
-    def any(self, x: Row) -> bool:
-        return any(x)
+    def any(self, x: Row, axis: int, keepdims: bool) -> Row:
+        return Row(self.path, [lambda: any(x)])
+
+    def sum(self, x: Row, axis: int | None = None, keepdims: bool = False) -> Any:
+        def total() -> Expr:
+            return sympy.Add(*(Integer(one) if isinstance(one, bool) else one for one in x))
+
+        return Row(self.path, [total]) if keepdims else total()
 
     def abs(self, x: Row) -> Row:
         return x.each(sympy.Abs)
@@ -163,20 +170,23 @@ class Namespace:
         """Unknown. It only ever says where to cut numbers, and the reals need no cut."""
         return math.inf
 
-    def argmax(self, x: Row) -> int:
+    def argmax(self, x: Row, axis: int, keepdims: bool) -> Row:
         """The first of the largest."""
         return self._first(x, lambda a, b: less(self.path, a, b))
 
-    def argmin(self, x: Row) -> int:
+    def argmin(self, x: Row, axis: int, keepdims: bool) -> Row:
         """The first of the smallest."""
         return self._first(x, lambda a, b: less(self.path, b, a))
 
-    def _first(self, x: Row, behind: Callable[[Any, Any], bool]) -> int:
-        best = 0
-        for place in range(1, len(x.elements)):
-            if behind(x[best], x[place]):
-                best = place
-        return best
+    def _first(self, x: Row, behind: Callable[[Any, Any], bool]) -> Row:
+        def best() -> Expr:
+            found = 0
+            for place in range(1, len(x.elements)):
+                if behind(x[found], x[place]):
+                    found = place
+            return Integer(found)
+
+        return Row(self.path, [best])
 
     def sort(self, x: Row) -> Row:
         ordered = functools.cache(lambda: self._ordered(x))
