@@ -29,7 +29,8 @@ RUN = {
 @cache
 def obstacle(kind: str) -> str | None:
     """Why tests of a kind cannot run in this process."""
-    missing = [name for name in ("numba_cuda", "greenlet") if not importlib.util.find_spec(name)]
+    needed = ("numba_cuda", "greenlet") if kind == "sim" else ("numba_cuda",)
+    missing = [name for name in needed if not importlib.util.find_spec(name)]
     if missing:
         return f"{' and '.join(missing)} not installed: pip install -e '.[cuda-test]'"
     if (kind == "sim") != SIMULATOR:
