@@ -32,6 +32,10 @@ def _spread(array: Array) -> Array:
     return wide
 
 
+def _turned(array: Array) -> Array:
+    return np.ascontiguousarray(array.mT) if array.ndim > 1 else array
+
+
 def _behind_one(array: Array) -> Array:
     flat = np.zeros((array.shape[0] + 1, *array.shape[1:]), array.dtype)
     flat[1:] = array
@@ -49,7 +53,7 @@ def _indices(array: Array, index: str) -> str:
 
 LAYOUTS = {
     "strided": Layout(_spread, lambda array: _indices(array, "::2")),
-    "transposed": Layout(lambda array: np.ascontiguousarray(array.T), lambda array: ".T"),
+    "transposed": Layout(_turned, lambda array: ".mT" if array.ndim > 1 else "[:]"),
     "offset": Layout(_behind_one, lambda array: f"[{', '.join(['1:', *':' * (array.ndim - 1)])}]"),
     "reversed": Layout(
         lambda array: np.ascontiguousarray(np.flip(array)),
