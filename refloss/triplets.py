@@ -118,6 +118,8 @@ class Batch:
         self.kernels, self.labels = kernels, labels
         self.xp = namespace(embeddings)
         self.x = self.xp.astype(embeddings, self.xp.float64)
+        if isinstance(self.x, np.ndarray):  # or NumPy would sum in the order of the layout
+            self.x = np.ascontiguousarray(self.x)
         self.metric = METRICS.get(name)
         self.together = hasattr(kernels, "running_sums")
         self.room = getattr(kernels, "ROOM", ROOM)
