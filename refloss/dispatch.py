@@ -27,6 +27,7 @@ Formula = Callable[..., Any]
 REDUCTIONS = ("none", "mean", "sum")
 WITH_BATCHMEAN = (*REDUCTIONS, "batchmean")
 MAX_AXES = 7
+MOST_IN_FLOAT32 = 1 << 24
 
 KERNELS = {"numba": "cpu", "array": "arrays", "cuda": "cuda", "cuda:float32": "cuda.single"}
 
@@ -168,6 +169,15 @@ def elementwise(
     )
 
 
+def _numberable(kernels: ModuleType, count: int, name: str) -> None:
+    """Refuse more classes or components than float32 arithmetic can tell apart by number."""
+    if kernels.__name__ == "refloss.kernels.cuda.single" and count > MOST_IN_FLOAT32:
+        raise ValueError(
+            f"{name}: expected at most {MOST_IN_FLOAT32} classes or components with "
+            f"backend='cuda:float32', got {count}; backend='cuda' takes them"
+        )
+
+
 def _summing(kernels: ModuleType) -> ModuleType:
     """The kernels that sum weights before a plan runs: in float64, whatever comes then."""
     single = kernels.__name__ == "refloss.kernels.cuda.single"
@@ -220,6 +230,7 @@ def rowwise(
     arguments.one_of("reduction", reduction, reductions)
     rows, classes, positions = class_shape(model)
     kernels = kernels_for(model, backend, in_float32=True)
+    _numberable(kernels, classes, "input")
     shape = tuple(model.shape)
     value_shape = () if len(shape) == 1 else (shape[0], *shape[2:])
     xp = arguments.namespace(model)
@@ -290,10 +301,12 @@ def vectorwise(
     arrays = {
         name: xp.reshape(array, (rows, components, 1)) for name, array in variables.items()
     } | {name: xp.reshape(array, (rows, 1)) for name, array in (constants or {}).items()}
+    kernels = kernels_for(model, backend, first, in_float32=True)
+    _numberable(kernels, components, first)
     return Plan(
         block=PairBlock,
         formulas=formulas,
-        kernels=kernels_for(model, backend, first, in_float32=True),
+        kernels=kernels,
         model=model,
         arrays=arrays,
         originals=variables,

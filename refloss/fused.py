@@ -315,7 +315,7 @@ def _rows(call: Call) -> None:
     room = REGISTERS // (len(given.classes) * (2 if call.kind.digits == 53 else 1))
     shape = shape_of(count, classes, positions, lanes, room)
     segments = 1
-    if positions == 1 and count < FEW_ROWS and classes >= 2 * SEGMENT:
+    if positions == 1 and 0 < count < FEW_ROWS and classes >= 2 * SEGMENT:
         segments = min(MOST_SEGMENTS, -(-classes // SEGMENT))
     shared = tuple(prod(array.shape) == 1 and count != 1 for array in given.of_row.values())
     formats = Formats(

@@ -60,7 +60,7 @@ def lanes_of(arrays: Sequence[Array], length: int) -> int:
     ``length``.
     """
     sizes = [memory.SIZES[format_of(array)] for array in arrays]
-    lanes = memory.VECTOR // min(sizes)
+    lanes = memory.VECTOR // max(2, min(sizes))  # labels of a byte beside floats do not count
     while lanes > 1 and not (
         length % lanes == 0
         and all(
@@ -76,7 +76,11 @@ def empty(shape: Sequence[int], dtype: Any, model: Array) -> Array:
     """A new array of the model's library, beside it."""
     if isinstance(model, np.ndarray):
         return np.empty(tuple(shape), dtype)
-    return array_namespace(model).empty(tuple(shape), dtype=dtype, device=device(model))
+    xp = array_namespace(model)
+    if is_cupy_array(model):  # which makes arrays on the device that is current
+        with model.device:
+            return xp.empty(tuple(shape), dtype=dtype)
+    return xp.empty(tuple(shape), dtype=dtype, device=device(model))
 
 
 def stream_of(model: Array) -> Any:
@@ -90,7 +94,7 @@ def stream_of(model: Array) -> Any:
     else:
         import cupy
 
-        pointer = cupy.cuda.get_current_stream().ptr
+        pointer = cupy.cuda.get_current_stream(device_number(model)).ptr
     return cuda.external_stream(pointer) if pointer else cuda.default_stream()
 
 
@@ -108,12 +112,12 @@ def launch(kernel: Any, blocks: int, threads: int, model: Array, *arguments: Any
     Arguments are flat arrays of the caller's library, tuples of such, tuples of numbers, and whole
     numbers.
     """
-    seen = [_argument(one) for one in arguments]
     if target.SIMULATED:
-        kernel[blocks, threads](*seen)
+        kernel[blocks, threads](*map(_argument, arguments))
         return
+    stream = stream_of(model)
     with cuda.gpus[device_number(model)]:
-        _configured(kernel, blocks, threads, stream_of(model))(*seen)
+        _configured(kernel, blocks, threads, stream)(*map(_argument, arguments))
 
 
 def _configured(kernel: Any, blocks: int, threads: int, stream: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 from refloss.formula.emitted import Kind
@@ -38,7 +37,6 @@ class States:
         return found
 
 
-@cache
 def joined_over(lanes: int, count: int, join: Any) -> Any:
     """(numbers, further numbers) -> what ``lanes`` neighbouring lanes come to together.
 
@@ -61,7 +59,6 @@ def joined_over(lanes: int, count: int, join: Any) -> Any:
     return alone if lanes == 1 or count == 0 else joined
 
 
-@cache
 def joined_over_block(threads: int, count: int, join: Any, start: Any, kind: Kind) -> Any:
     """(numbers, further numbers) -> what all threads of a block come to together.
 

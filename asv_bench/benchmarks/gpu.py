@@ -1,0 +1,35 @@
+"""The cases of `asv_bench/gpu.py` for airspeed velocity; without a device they are skipped."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import gpu  # noqa: E402
+import gpu_cases  # noqa: E402
+
+BY_NAME = {case.name: case for case in gpu_cases.CASES}
+
+
+class ValueAndGradient:
+    """Value and gradient of a mean, until the device has finished."""
+
+    params = (list(BY_NAME), list(gpu_cases.PEERS))
+    param_names = ("case", "peer")
+
+    def setup(self, name: str, peer: str) -> None:
+        if gpu.obstacle() is not None:
+            raise NotImplementedError(gpu.obstacle())  # asv's word for a skip
+        case = BY_NAME[name]
+        try:
+            self.call = gpu_cases.maker(peer, case)
+        except gpu_cases.NotRunError as reason:
+            raise NotImplementedError(str(reason)) from None
+        self.inputs = gpu_cases.inputs(case)
+        self.time_call(name, peer)  # compiles
+
+    def time_call(self, name: str, peer: str) -> None:
+        import torch
+
+        self.call(*self.inputs)
+        torch.cuda.synchronize()
