@@ -5,8 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import gpu  # noqa: E402
-import gpu_cases  # noqa: E402
+import gpu
+import gpu_cases
 
 BY_NAME = {case.name: case for case in gpu_cases.CASES}
 
