@@ -38,7 +38,7 @@ LOSSES = sorted({entry.loss for entry in FUSED})
 SMALL_BLOCK = 64
 
 # A case costs a tenth of a second: so many of each loss and format, of at most so many numbers
-CASES = {"float64": 10, "float32": 5, "float16": 3, "bfloat16": 3}
+CASES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 LARGEST_CASE = 64
 
 
@@ -293,14 +293,15 @@ def test_a_run_of_narrow_numbers(loss: str, dtype: str) -> None:
 SEGMENTS = {"SEGMENT": 4, "FEW_ROWS": 100}
 
 
-@pytest.mark.parametrize("reduction", ["mean", "none"])
-@pytest.mark.parametrize("classes", [8, 27])
+@pytest.mark.parametrize(("classes", "reduction"), [(8, "mean"), (27, "none")])
 @pytest.mark.parametrize("shape", ["rows", "teacher", "pairs"])
 def test_a_huge_row_is_of_several_blocks(shape: str, classes: int, reduction: str) -> None:
     entry = SHAPES[shape]
     make = Mock(wraps=rows.make_segment_kernel)
     with shapes(**SEGMENTS), patch.object(rows, "make_segment_kernel", make):
-        agree(entry, sample(entry, classes), reduction)
+        given = sample(entry, classes, n=1)
+        shape_of_value = entry.value_shape(given) if reduction == "none" else ()
+        agree(entry, given, reduction, np.full(shape_of_value, 1.5))
     assert {call.args[-1] for call in make.call_args_list} >= {0, 1}
 
 
@@ -311,7 +312,7 @@ ORDERED = {
     "rows of some lanes": ("teacher", 12, 1, {}),
     "rows of a warp": ("pairs", 34, 1, {}),
     "rows of a block": ("rows", 130, 1, {"team": SMALL_BLOCK}),
-    "rows of several blocks": ("teacher", 16, 1, SEGMENTS),
+    "rows of several blocks": ("rows", 8, 1, SEGMENTS),
 }
 
 
