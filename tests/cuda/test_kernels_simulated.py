@@ -293,6 +293,17 @@ def test_a_run_of_narrow_numbers(loss: str, dtype: str) -> None:
 SEGMENTS = {"SEGMENT": 4, "FEW_ROWS": 100}
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_no_rows_that_blocks_would_share(reduction: str) -> None:
+    entry = entry_of("cross_entropy")
+    given = {"input": np.zeros((0, 64)), "target": np.zeros(0, np.int64)}
+    with shapes(**SEGMENTS):
+        found = answers(entry, given, "cuda", reduction)
+    expected = answers(entry, given, "array", reduction)
+    assert list(map(bits, found)) == list(map(bits, expected))
+
+
 @pytest.mark.parametrize(("classes", "reduction"), [(8, "mean"), (27, "none")])
 @pytest.mark.parametrize("shape", ["rows", "teacher", "pairs"])
 def test_a_huge_row_is_of_several_blocks(shape: str, classes: int, reduction: str) -> None:
