@@ -35,7 +35,14 @@ def has_fused_kernels(loss: str) -> bool:
 IN_FLOAT64 = ["softmax_focal_loss", "distillation_loss", "sigmoid_focal_loss"]
 
 # Made of what the others are made of, by kernels that take a compiler half a minute
-SLOW = {"contrastive_loss", "triplet_margin_loss", "cross_entropy_with_probs", "nll_loss"}
+SLOW = {
+    "contrastive_loss",
+    "cosine_embedding_loss",
+    "cross_entropy",
+    "cross_entropy_with_probs",
+    "nll_loss",
+    "triplet_margin_loss",
+}
 
 # e^logvar overflows float32 where half of it would not
 OUT_OF_RANGE = {"gaussian_kl": {"saturation"}}

@@ -38,7 +38,7 @@ LOSSES = sorted({entry.loss for entry in FUSED})
 SMALL_BLOCK = 64
 
 # A case costs a tenth of a second: so many of each loss and format, of at most so many numbers
-CASES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
+CASES = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
 LARGEST_CASE = 64
 
 
