@@ -214,7 +214,7 @@ def _named(formula: Formula) -> set[str]:
 
 
 class Wiring:
-    """A plan's table, and where its outputs are found in it."""
+    """A plan's table, and where its outputs are found in it; each shape says how they are made."""
 
     def __init__(
         self, plan: Plan, formulas: Sequence[Formula], value: bool, scale: Formula = scaled
