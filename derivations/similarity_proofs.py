@@ -150,8 +150,8 @@ def run(
         for at in np.ndindex(like.shape):
             embeddings[name][at] = given.get(base[at], base[at])
     temperature = composition.options["temperature"]
-    made = SymbolicRun(path, plan, embeddings, temperature, place.choice)
     with blocks_of(place.block):
+        made = SymbolicRun(path, plan, embeddings, temperature, place.choice)
         found = made.each_value()[0, 0] if argument is None else (
             made.gradients()[argument][0, component]
         )  # fmt: skip
