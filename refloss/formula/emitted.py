@@ -15,6 +15,7 @@ Three kinds of arithmetic:
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -89,23 +90,48 @@ KINDS = {kind.name: kind for kind in (DOUBLE, WORKING, SINGLE)}
 
 
 class Code:
-    """The place where instructions are written, for one kind of arithmetic and one machine."""
+    """The place where instructions are written, for one kind of arithmetic and one machine.
 
-    def __init__(self, builder: Builder, kind: Kind, cuda: bool) -> None:
-        self.builder, self.kind, self.cuda = builder, kind, cuda
+    A number is one value, or a vector of ``lanes`` of them, one for each of several elements or
+    rows; one value stands for all lanes, and what is made of such values alone is made once.
+    """
+
+    def __init__(self, builder: Builder, kind: Kind, cuda: bool, lanes: int = 1) -> None:
+        self.builder, self.kind, self.cuda, self.lanes = builder, kind, cuda, lanes
 
     def number(self, x: Any) -> Number:
         """A constant, or the number itself."""
         if isinstance(x, Number):
             return x
-        return Number(self, ir.Constant(self.kind.type, float(x)))
+        if x is NOTHING:
+            return self.number(0)
+        return Number(self, ir.Constant(self.kind.type, float(x)), float(x))
+
+    def spread(self, value: Any) -> Any:
+        """One value of LLVM in every lane."""
+        if self.lanes == 1 or isinstance(value.type, ir.VectorType):
+            return value
+        if isinstance(value, ir.Constant):
+            return ir.Constant(ir.VectorType(value.type, self.lanes), [value.constant] * self.lanes)
+        kind = ir.VectorType(value.type, self.lanes)
+        first = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT32(0))
+        everywhere = ir.Constant(ir.VectorType(_INT32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), everywhere)
+
+    def together(self, *values: Any) -> list[Any]:
+        """Values of LLVM as vectors, if one of them is one."""
+        if any(isinstance(value.type, ir.VectorType) for value in values):
+            return [self.spread(value) for value in values]
+        return list(values)
 
     def _call(self, name: str, *numbers: Number) -> Number:
-        kinds = [self.kind.type] * len(numbers)
-        kind = ir.FunctionType(self.kind.type, kinds)
+        values = self.together(*(x.value for x in numbers))
+        kind = ir.FunctionType(values[0].type, [value.type for value in values])
+        if isinstance(values[0].type, ir.VectorType):
+            name = f"{name[: -len('f64')]}v{self.lanes}{name[-len('f64') :]}"
         module = self.builder.module
         function = module.globals.get(name) or ir.Function(module, kind, name)
-        return Number(self, self.builder.call(function, [x.value for x in numbers]))
+        return Number(self, self.builder.call(function, values))
 
     def intrinsic(self, name: str, *numbers: Number) -> Number:
         """One of LLVM's own functions of a number of this kind."""
@@ -115,7 +141,15 @@ class Code:
         """x * y, rounded by itself."""
         if self.cuda:
             return self._call(f"__nv_{self.kind.letter}mul_rn", x, y)
-        return Number(self, self.builder.fmul(x.value, y.value))
+        return Number(self, self.builder.fmul(*self.together(x.value, y.value)))
+
+    def divide(self, x: Number, y: Number) -> Number:
+        """x / y; by one value for all lanes as a product, where a digit more or less is free."""
+        in_lanes = isinstance(x.value.type, ir.VectorType)
+        if in_lanes and not self.kind.keeps_lost and not isinstance(y.value.type, ir.VectorType):
+            rate = Number(self, self.builder.fdiv(self.number(1).value, y.value))
+            return self.multiply(x, rate)
+        return Number(self, self.builder.fdiv(*self.together(x.value, y.value)))
 
     def absolute(self, x: Number) -> Number:
         """|x|."""
@@ -131,34 +165,59 @@ class Code:
             return self._call(f"__nv_pow{self.kind.suffix}", x, exponent)
         return self.intrinsic("pow", x, exponent)
 
+    def choose(self, condition: Flag, chosen: Number, otherwise: Number) -> Number:
+        """One of two numbers, without a jump."""
+        if isinstance(condition.value.type, ir.VectorType):
+            values = [self.spread(x.value) for x in (chosen, otherwise)]
+        else:
+            values = self.together(chosen.value, otherwise.value)
+        return Number(self, self.builder.select(condition.value, *values))
+
     def branch(
-        self, condition: Flag, chosen: Callable[[], Number], otherwise: Callable[[], Number]
+        self, condition: Any, chosen: Callable[[], Number], otherwise: Callable[[], Number]
     ) -> Number:
-        """A jump, for an arm that is too dear to compute in vain."""
+        """A jump, for an arm that is too dear to compute in vain; lanes that differ need both."""
         builder = self.builder
+        if isinstance(condition, bool):
+            return chosen() if condition else otherwise()
+        if isinstance(condition.value.type, ir.VectorType):
+            return self.choose(condition, chosen(), otherwise())
         with builder.if_else(condition.value) as (then, other):
             with then:
-                first = chosen()
+                first = self.spread(chosen().value)
                 first_block = builder.block
             with other:
-                second = otherwise()
+                second = self.spread(otherwise().value)
                 second_block = builder.block
-        phi = builder.phi(self.kind.type)
-        phi.add_incoming(first.value, first_block)
-        phi.add_incoming(second.value, second_block)
+        phi = builder.phi(first.type)
+        phi.add_incoming(first, first_block)
+        phi.add_incoming(second, second_block)
         return Number(self, phi)
 
     def bits(self, x: Number) -> Any:
         """The number's bits, as an integer of LLVM."""
-        return self.builder.bitcast(x.value, self.kind.integer)
+        return self.builder.bitcast(x.value, self._as(self.kind.integer, x.value))
 
     def of_bits(self, bits: Any) -> Number:
         """The number with these bits."""
-        return Number(self, self.builder.bitcast(bits, self.kind.type))
+        return Number(self, self.builder.bitcast(bits, self._as(self.kind.type, bits)))
 
-    def integer(self, n: int) -> Any:
-        """A constant of the kind's integers."""
-        return ir.Constant(self.kind.integer, n)
+    def of_integer(self, n: Any) -> Number:
+        """An integer of LLVM as a number."""
+        return Number(self, self.builder.sitofp(n, self._as(self.kind.type, n)))
+
+    def widened(self, flag: Flag) -> Any:
+        """1 or 0, as an integer of LLVM."""
+        return self.builder.zext(flag.value, self._as(self.kind.integer, flag.value))
+
+    def integer(self, n: int, like: Any) -> Any:
+        """A constant of the kind's integers, in as many lanes as another value has."""
+        constant = ir.Constant(self.kind.integer, n)
+        return self.spread(constant) if isinstance(like.type, ir.VectorType) else constant
+
+    def _as(self, kind: Any, like: Any) -> Any:
+        vector = isinstance(like.type, ir.VectorType)
+        return ir.VectorType(kind, self.lanes) if vector else kind
 
 
 class Flag:
@@ -170,54 +229,68 @@ class Flag:
         self.code, self.value = code, value
 
     def __and__(self, other: Flag) -> Flag:
-        return Flag(self.code, self.code.builder.and_(self.value, other.value))
+        values = self.code.together(self.value, other.value)
+        return Flag(self.code, self.code.builder.and_(*values))
 
     def __bool__(self) -> bool:
         raise TypeError("a formula branches with `where`, never with the truth of a number")
 
 
 class Number:
-    """A floating-point number of the code that is being written."""
+    """A floating-point number of the code that is being written; ``constant`` if it is known."""
 
-    __slots__ = ("code", "value")
+    __slots__ = ("code", "constant", "value")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, code: Code, value: Any) -> None:
-        self.code, self.value = code, value
+    def __init__(self, code: Code, value: Any, constant: float | None = None) -> None:
+        self.code, self.value, self.constant = code, value, constant
 
     def _with(self, other: Any, make: Callable[[Any, Any], Any]) -> Number:
-        return Number(self.code, make(self.value, self.code.number(other).value))
+        values = self.code.together(self.value, self.code.number(other).value)
+        return Number(self.code, make(*values))
 
-    def _than(self, relation: str, other: Any) -> Flag:
+    def _than(self, relation: str, other: Any) -> Any:
+        other = self.code.number(other)
+        if self.constant is not None and other.constant is not None:
+            return RELATIONS[relation](self.constant, other.constant)
+        values = self.code.together(self.value, other.value)
         make = self.code.builder.fcmp_unordered if relation == "!=" else None
         make = make or self.code.builder.fcmp_ordered
-        return Flag(self.code, make(relation, self.value, self.code.number(other).value))
+        return Flag(self.code, make(relation, *values))
 
     def __neg__(self) -> Number:
+        if self.constant is not None:
+            return self.code.number(-self.constant)
         # 0 - x would make +0 of 0
-        return Number(self.code, self.code.builder.fsub(self.code.number(-0.0).value, self.value))
+        return self.code.number(-0.0)._with(self, self.code.builder.fsub)
 
     def __add__(self, other: Any) -> Number:
-        return self._with(other, self.code.builder.fadd)
+        return self if other is NOTHING else self._with(other, self.code.builder.fadd)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Number:
-        return self._with(other, self.code.builder.fsub)
+        return self if other is NOTHING else self._with(other, self.code.builder.fsub)
 
     def __rsub__(self, other: Any) -> Number:
         return self.code.number(other) - self
 
-    def __mul__(self, other: Any) -> Number:
-        return self.code.multiply(self, self.code.number(other))
+    def __mul__(self, other: Any) -> Any:
+        if other is NOTHING:
+            return NOTHING
+        other = self.code.number(other)
+        if other.constant == 1:
+            return self
+        return other if self.constant == 1 else self.code.multiply(self, other)
 
-    def __rmul__(self, other: Any) -> Number:
-        return self.code.multiply(self.code.number(other), self)
+    def __rmul__(self, other: Any) -> Any:
+        return self.code.number(other) * self
 
     def __truediv__(self, other: Any) -> Number:
         if isinstance(other, int) and other == 2:
             return self * 0.5  # the same number, and no division
-        return self._with(other, self.code.builder.fdiv)
+        other = self.code.number(other)
+        return self if other.constant == 1 else self.code.divide(self, other)
 
     def __rtruediv__(self, other: Any) -> Number:
         return self.code.number(other) / self
@@ -244,6 +317,42 @@ class Number:
         raise TypeError("a formula branches with `where`, never with the truth of a number")
 
 
+RELATIONS: dict[str, Callable[[float, float], bool]] = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+class Nothing:
+    """What rounding lost where that does not matter: it vanishes from a formula, at no cost."""
+
+    def __add__(self, other: Any) -> Any:
+        return other
+
+    __radd__ = __add__
+
+    def __rsub__(self, other: Any) -> Any:
+        return other
+
+    def __sub__(self, other: Any) -> Any:
+        return self if other is self else -other
+
+    def __neg__(self) -> Nothing:
+        return self
+
+    def __mul__(self, other: Any) -> Nothing:
+        return self
+
+    __rmul__ = __truediv__ = __mul__
+
+
+NOTHING = Nothing()
+
+
 def meaning(code: Code) -> Mapping[str, Any]:
     """What each word means where this code is written."""
     kind, builder = code.kind, code.builder
@@ -251,14 +360,16 @@ def meaning(code: Code) -> Mapping[str, Any]:
     factorials = [float(Fraction(1, math.factorial(k))) for k in range(kind.exp_degree + 1)]
     atanh = [float(Fraction(2, k)) for k in range(3, kind.atanh_degree + 1, 2)]
 
-    def where(condition: Any, chosen: Any, otherwise: Any) -> Number:
+    def where(condition: Any, chosen: Any, otherwise: Any) -> Any:
         if isinstance(condition, bool):
-            return code.number(chosen if condition else otherwise)
-        first, second = code.number(chosen), code.number(otherwise)
-        return Number(code, builder.select(condition.value, first.value, second.value))
+            taken = chosen if condition else otherwise
+            return taken if taken is NOTHING else code.number(taken)
+        if any(x is NOTHING for x in (chosen, otherwise)) and not _is_more(chosen, otherwise):
+            return NOTHING
+        return code.choose(condition, code.number(chosen), code.number(otherwise))
 
     def of_number(function: Callable[[Number], Number]) -> Callable[[Any], Number]:
-        return lambda x: function(code.number(x))
+        return lambda x: function(Number(code, code.number(x).value))
 
     def fma(x: Number, y: Any, z: Any) -> Number:
         return code.intrinsic("fma", x, code.number(y), code.number(z))
@@ -278,7 +389,8 @@ def meaning(code: Code) -> Mapping[str, Any]:
         return code.absolute(x)
 
     def power_of_two(n: Any) -> Number:
-        return code.of_bits(builder.shl(builder.add(n, code.integer(kind.bias)), _shift(code)))
+        lifted = builder.add(n, code.integer(kind.bias, n))
+        return code.of_bits(builder.shl(lifted, code.integer(kind.shift, n)))
 
     def exp_parts(x: Number) -> tuple[Any, Number, Number]:
         # (n, t, l): e^x = 2^n (1 + t + l), as in `refloss.formula.elementary`
@@ -288,11 +400,12 @@ def meaning(code: Code) -> Mapping[str, Any]:
         inside = where(x == x, inside, 0)
         shifted = fma(inside, 1 / math.log(2), kind.magic)
         n = shifted - kind.magic
-        whole = builder.sub(code.bits(shifted), code.integer(_bits_of(kind, kind.magic)))
+        bits = code.bits(shifted)
+        whole = builder.sub(bits, code.integer(_bits_of(kind, kind.magic), bits))
         r = fma(-n, ln2_high, inside)
         if not kind.keeps_lost:
             s = fma(-n, ln2_low, r)
-            return whole, fma(series(factorials[2:], s), s * s, s), code.number(0)
+            return whole, fma(series(factorials[2:], s), s * s, s), NOTHING
         r_low = -n * ln2_low
         s = r + r_low
         s_low = (r - s) + r_low
@@ -301,7 +414,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         return whole, t, ((s - t) + q) + s_low * (1 + t)
 
     def halves(n: Any) -> tuple[Number, Number]:
-        half = builder.ashr(n, code.integer(1))  # 2^n may be out of range where e^x is not
+        half = builder.ashr(n, code.integer(1, n))  # 2^n may be out of range where e^x is not
         return power_of_two(half), power_of_two(builder.sub(n, half))
 
     def exp(x: Number) -> Number:
@@ -312,9 +425,9 @@ def meaning(code: Code) -> Mapping[str, Any]:
         first, second = halves(n)
         return where(x == x, (high * first) * second, x)
 
-    def exp_error(x: Number) -> Number:
+    def exp_error(x: Number) -> Any:
         if not kind.keeps_lost:
-            return code.number(0)
+            return NOTHING
         n, t, low = exp_parts(x)
         high = 1 + t
         rest = ((1 - high) + t) + low
@@ -328,29 +441,29 @@ def meaning(code: Code) -> Mapping[str, Any]:
         whole = a - 1 / b
         y = whole + a * t
         y = (y + (((whole - y) + a * t) + a * low)) * b
-        at_zero = Flag(code, builder.icmp_signed("==", n, code.integer(0)))
+        at_zero = Flag(code, builder.icmp_signed("==", n, code.integer(0, n)))
         y = where(at_zero, t + low, y)
         y = where(x < (710.0 if kind.digits == 53 else 89.5), y, math.inf)
         return where((x == x) & (x != 0), y, x)
 
-    def log_sum(high: Number, low: Number, shift: Any) -> Number:
+    def log_sum(high: Number, low: Any, shift: Any = None) -> Number:
         # log((high + low) / 2^shift) for normal high > 0 and |low| <= ulp(high)
         bits = code.bits(high)
-        mantissa = code.integer((1 << kind.shift) - 1)
-        k = builder.sub(builder.lshr(bits, _shift(code)), code.integer(kind.bias))
-        m = code.of_bits(
-            builder.or_(builder.and_(bits, mantissa), code.integer(kind.bias << kind.shift))
-        )
+        mantissa = code.integer((1 << kind.shift) - 1, bits)
+        exponent = builder.lshr(bits, code.integer(kind.shift, bits))
+        k = builder.sub(exponent, code.integer(kind.bias, bits))
+        one = code.integer(kind.bias << kind.shift, bits)
+        m = code.of_bits(builder.or_(builder.and_(bits, mantissa), one))
         halve = m > math.sqrt(2)
         m = where(halve, 0.5 * m, m)
-        k = builder.add(k, builder.zext(halve.value, kind.integer))
-        n = Number(code, builder.sitofp(builder.sub(k, shift), kind.type))
+        k = builder.add(k, code.widened(halve))
+        n = code.of_integer(k if shift is None else builder.sub(k, shift))
         f = m - 1
         s = f / (2 + f)
         z = s * s
         r = series(atanh, z) * z
         half_square = 0.5 * f * f
-        correction = fma(n, ln2_low, low / high)
+        correction = fma(n, ln2_low, low / high) if low is not NOTHING else n * ln2_low
         inner = fma(s, half_square + r, correction)
         return n * ln2_high - ((half_square - inner) - f)
 
@@ -358,8 +471,9 @@ def meaning(code: Code) -> Mapping[str, Any]:
         smallest, lift = 2.0 ** (1 - kind.bias), kind.digits + 1
         subnormal = x < smallest
         lifted = where(subnormal, x * 2.0**lift, x)
-        shift = builder.select(subnormal.value, code.integer(lift), code.integer(0))
-        y = log_sum(lifted, code.number(0), shift)
+        lifts, none = (code.integer(n, subnormal.value) for n in (lift, 0))
+        shift = builder.select(subnormal.value, lifts, none)
+        y = log_sum(lifted, NOTHING, shift)
         y = where(x < math.inf, y, x)
         y = where(x > 0, y, where(x == 0, -math.inf, math.nan))
         return where(x == x, y, x)
@@ -367,7 +481,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
     def log1p(x: Number) -> Number:
         u = 1 + x
         part = u - 1
-        y = log_sum(u, (1 - (u - part)) + (x - part), code.integer(0))
+        y = log_sum(u, (1 - (u - part)) + (x - part))
         y = where(x < math.inf, y, x)
         y = where(x > -1, y, where(x == -1, -math.inf, math.nan))
         return where((x == x) & (x != 0), y, x)
@@ -380,28 +494,33 @@ def meaning(code: Code) -> Mapping[str, Any]:
             lambda: code.branch(raised_to == 1, lambda: base, lambda: code.raised(base, raised_to)),
         )
 
-    def product(mass: Any, x: Any) -> Number:
+    def product(mass: Any, x: Any) -> Any:
+        if mass is NOTHING or x is NOTHING:
+            return NOTHING
         mass = code.number(mass)
         return where(mass == 0, mass, mass * x)
 
-    def quotient(mass: Any, x: Any) -> Number:
+    def quotient(mass: Any, x: Any) -> Any:
+        if mass is NOTHING or x is NOTHING:
+            return NOTHING
         mass = code.number(mass)
         return where(mass == 0, mass, mass / code.number(x))
 
-    def sum_error(x: Any, y: Any) -> Number:
+    def sum_error(x: Any, y: Any) -> Any:
         if not kind.keeps_lost:
-            return code.number(0)
+            return NOTHING
         total, lost = two_sum(code.number(x), code.number(y))
         return where(absolute(total) < math.inf, lost, 0)
 
-    def product_error(x: Any, y: Any) -> Number:
+    def product_error(x: Any, y: Any) -> Any:
         if not kind.keeps_lost:
-            return code.number(0)
+            return NOTHING
         first, second = code.number(x), code.number(y)
         rounded = first * second
         return where(absolute(rounded) < math.inf, fma(first, second, -rounded), 0)
 
-    return {
+    lost = {} if kind.keeps_lost else {"ratio_error": lambda *numbers: NOTHING}
+    return lost | {
         "where": where,
         "absolute": of_number(absolute),
         "exp": of_number(exp),
@@ -419,8 +538,10 @@ def meaning(code: Code) -> Mapping[str, Any]:
     }
 
 
-def _shift(code: Code) -> Any:
-    return code.integer(code.kind.shift)
+def _is_more(*arms: Any) -> bool:
+    """Whether one of them is more than nothing and zero."""
+    known = (x.constant if isinstance(x, Number) else x for x in arms if x is not NOTHING)
+    return any(x != 0 for x in known)
 
 
 def _bits_of(kind: Kind, x: float) -> int:

@@ -24,7 +24,8 @@ def read(
     formula : function
         A plain Python function of words, operators, numbers and other such functions.
     meaning : mapping of str to object
-        What each word means in the number system, by name.
+        What each word means in the number system, by name; a formula that it names too is not
+        read but replaced.
     finish : callable, optional
         Applied to the formula and to every formula that it calls (``numba.njit``, say).
 
@@ -50,6 +51,8 @@ def _read(
         found = formula.__globals__.get(name)
         if found in _WORDS:
             namespace[name] = meaning[_WORDS[found]]
+        elif isinstance(found, types.FunctionType) and found.__name__ in meaning:
+            namespace[name] = meaning[found.__name__]
         elif isinstance(found, types.FunctionType):
             namespace[name] = _read(found, meaning, finish, done)
         elif isinstance(found, int | float):
