@@ -1,0 +1,89 @@
+"""What the timed benchmarks of every shape have in common: asv finds them in `benchmarks/`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import cpu_cases
+from cpu_cases import DTYPES, ROOMS
+
+Params = list[list[str]]
+
+
+class Timed:
+    """A call that has been made before; the median of a few repetitions counts.
+
+    On one thread, and those times decide. What several threads do on a busy machine only informs:
+    `Parallel`.
+    """
+
+    rounds = 1
+    repeat = (3, 20, 0.4)  # at least, at most, seconds
+    sample_time = 0.01
+    warmup_time = 0.0  # `setup` has called already
+    timeout = 120.0
+    param_names = ("loss", "shape", "dtype")
+    threads = 1
+    part = ""
+    params: ClassVar[Params] = []
+
+    def setup(self, loss: str, shape: str, dtype: str) -> None:
+        cpu_cases.threads(self.threads)
+        given = cpu_cases.arguments(loss, cpu_cases.shape_of(shape), dtype)
+        self.call = cpu_cases.call_of(loss, self.part, given)
+
+
+class Value(Timed):
+    """The value alone."""
+
+    part = "value"
+
+    def time_value(self, *case: Any) -> None:
+        self.call()
+
+
+class Gradient(Timed):
+    """The gradient alone."""
+
+    part = "gradient"
+
+    def time_gradient(self, *case: Any) -> None:
+        self.call()
+
+
+class ValueAndGradient(Timed):
+    """Both, from one pass."""
+
+    part = "value_and_gradient"
+
+    def time_value_and_gradient(self, *case: Any) -> None:
+        self.call()
+
+
+class Curvature(Timed):
+    """The diagonal of the Hessian, as boosting libraries ask for it beside the gradient."""
+
+    part = "curvature"
+
+    def time_curvature(self, *case: Any) -> None:
+        self.call()
+
+
+class Parallel(Timed):
+    """Value and gradient on two threads."""
+
+    part = "value_and_gradient"
+    threads = 2
+
+    def time_parallel_value_and_gradient(self, *case: Any) -> None:
+        self.call()
+
+
+def everywhere(room: str) -> Params:
+    """The losses of a room, at every shape and in every dtype."""
+    return [list(ROOMS[room].losses), [cpu_cases.shown(s) for s in ROOMS[room].shapes], [*DTYPES]]
+
+
+def once(room: str, *losses: str) -> Params:
+    """The losses of a room (or some) at the one shape and dtype that stand for all."""
+    return [list(losses or ROOMS[room].losses), everywhere(room)[1][-1:], ["float32"]]
