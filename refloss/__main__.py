@@ -105,6 +105,14 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--latex", action="store_true", help="formulas as LaTeX")
 
     commands.add_parser("show-versions", help="show the versions a bug report needs")
+
+    cache = commands.add_parser(
+        "cache",
+        help="show where compiled kernels are kept, or remove them",
+        description="Show where compiled kernels are kept, and how much they take. "
+        "REFLOSS_CACHE_DIR names another directory; REFLOSS_CACHE_DIR=off keeps none.",
+    )
+    cache.add_argument("--clear", action="store_true", help="remove them")
     return top
 
 
@@ -214,6 +222,8 @@ def _run(options: argparse.Namespace) -> int:
         return catalogue.list_losses()
     if options.command == "show":
         return catalogue.show(options.loss, latex=options.latex)
+    if options.command == "cache":
+        return catalogue.cache(clear=options.clear)
     return catalogue.show_versions()
 
 

@@ -1,6 +1,6 @@
-"""``refloss list``, ``refloss show`` and ``refloss show-versions``.
+"""``refloss list``, ``refloss show``, ``refloss show-versions`` and ``refloss cache``.
 
-All of it is read from the headers of the oracle files, so it needs neither NumPy nor SymPy.
+What losses are is read from the headers of the oracle files: it needs neither NumPy nor SymPy.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 
 from refloss import oracles
 from refloss._version import __version__
+from refloss.kernels import directory
 from refloss.kernels.cuda import available
 from refloss.suggestion import suggestion
 
-__all__ = ["list_losses", "show", "show_versions"]
+__all__ = ["cache", "list_losses", "show", "show_versions"]
 
 REPORTED = (
     *("numpy", "numba", "llvmlite", "ml_dtypes", "array-api-compat", "rich"),
@@ -61,6 +62,21 @@ def show_versions() -> int:
         print(f"{package:{width}}{version}")
     print(f"{'CUDA kernels':{width}}{available.reason() or 'can run'}")
     print(f"{'CuPy arrays':{width}}{available.cupy_reason() or 'can be used'}")
+    return 0
+
+
+def cache(*, clear: bool = False) -> int:
+    """Print where compiled kernels are kept and how much they take, or remove them."""
+    path = directory.chosen()
+    if path is None:
+        print("no directory: kernels are compiled in every process")
+        return 0
+    if clear:
+        for generation in directory.generations(path):
+            directory.remove(generation)
+    kernels = directory.kernels(path)
+    size = sum(kernel.stat().st_size for kernel in kernels) / 1e6
+    print(f"{path}: {len(kernels)} compiled kernels, {size:.1f} MB")
     return 0
 
 

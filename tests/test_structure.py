@@ -48,7 +48,9 @@ ALLOWED = {
         r"refloss(\.(accuracy|loss|oracles\b.*|audit\b.*|parity\b.*|suggestion|_version))?"
     ),
     r"refloss\.testing": r"refloss\.(audit\b.*|oracles|parity\b.*|suggestion)",
-    r"refloss\.catalogue": r"refloss\.(oracles|suggestion|_version|kernels\.cuda\.available)",
+    r"refloss\.catalogue": (
+        r"refloss\.(oracles|suggestion|_version|kernels\.(directory|cuda\.available))"
+    ),
     r"refloss\.__main__": r"refloss\.(audit\b.*|parity\b.*|catalogue|oracles|suggestion|_version)",
     r"refloss": r"refloss\.(_version|losses\b.*|kernels\.(threads|cuda\.available))",
 }

@@ -22,6 +22,7 @@ from refloss.formula import softmax as row
 from refloss.formula.compiled import compile_formula, product
 from refloss.formula.elementary import select, two_sum
 from refloss.kernels.anchors import Place, Seen, Softmax
+from refloss.kernels.cache import kept
 from refloss.kernels.metric import HIGHEST, LOWEST, Metric
 
 Floats = NDArray[np.float64]
@@ -29,7 +30,7 @@ Formula = Callable[..., Any]
 
 LANES = 8
 
-_kernel = numba.njit(error_model="numpy", nogil=True)
+_inner = numba.njit(error_model="numpy", nogil=True)
 
 
 @intrinsic
@@ -66,7 +67,7 @@ def _map_kernel(formula: Formula) -> Formula:
             out[i] = compiled(*(_numbers_at(arrays, i) + scalars))
 
     loop.__name__ = f"map_{formula.__name__}"
-    return _kernel(loop)
+    return kept(loop, (formula,))
 
 
 def map_formula(formula: Formula, quantities: Mapping[str, Any]) -> Floats:
@@ -90,7 +91,7 @@ def constant(number: float, like: Floats) -> Floats:
     return np.full(like.shape, float(number))
 
 
-@_kernel
+@kept
 def _sum_pair(x: Floats) -> tuple[float, float]:
     """The sum as a pair (high, low): about twice the digits of a double."""
     high = np.zeros(LANES)
@@ -110,7 +111,7 @@ def _sum_pair(x: Floats) -> tuple[float, float]:
     return total, rest
 
 
-@_kernel
+@kept
 def _sum_of(x: Floats) -> float:
     """The sum, rounded once."""
     high, low = _sum_pair(x)
@@ -123,13 +124,18 @@ def sum_pair(x: Floats) -> tuple[float, float]:
     return float(high), float(low)
 
 
-@_kernel
+@kept
 def _class_sums(x: Floats, out: Floats) -> None:
     for i in range(x.shape[0]):
         high, low = _sum_pair(x[i])
         out[i] = high + low if abs(high) < np.inf else high
-        if np.isnan(high) and np.any(x[i] == np.inf) and not np.any(x[i] == -np.inf):
-            out[i] = np.inf
+        if np.isnan(high):
+            below, above = False, False
+            for c in range(x.shape[1]):
+                below |= x[i, c] == -np.inf
+                above |= x[i, c] == np.inf
+            if above and not below:
+                out[i] = np.inf
 
 
 def class_sum(x: Floats) -> Floats:
@@ -142,7 +148,7 @@ def class_sum(x: Floats) -> Floats:
     return out
 
 
-@_kernel
+@kept
 def _others(x: Floats, out: Floats, rest: Floats) -> None:
     classes = x.shape[1]
     for i in range(x.shape[0]):
@@ -178,7 +184,7 @@ _complement = compile_formula(row.complement)
 _complement_error = compile_formula(row.complement_error)
 
 
-@_kernel
+@kept
 def _softmax(
     z: Floats, temperature: float, surprise: Floats, p: Floats, q: Floats, q_error: Floats
 ) -> None:
@@ -272,7 +278,7 @@ _coefficient = compile_formula(similarity.coefficient)
 _weighted = compile_formula(similarity.weighted)
 
 
-@_kernel
+@kept
 def _top_of(x: Floats) -> tuple[float, int]:
     """The largest number and where it comes first; NaN if there is one, and nowhere at -inf."""
     best = np.full(LANES, -np.inf)
@@ -293,7 +299,7 @@ def _top_of(x: Floats) -> tuple[float, int]:
     return top, -1
 
 
-@_kernel
+@kept
 def _absorb(
     s: Floats,
     row_labels: Any,
@@ -346,7 +352,7 @@ def absorb(
     return after
 
 
-@_kernel
+@kept
 def _pulls(
     s: Floats,
     row_labels: Any,
@@ -418,7 +424,7 @@ def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
         _slope_of(metric),
     )
 
-    @_kernel
+    @_inner
     def measured(x: Floats, y: Floats, terms: Floats) -> tuple[float, float]:
         for d in range(x.size):
             terms[d] = term(size(x[d] - y[d]))
@@ -433,7 +439,6 @@ def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
             terms[d] = term(share(x[d] - y[d], top))
         return _sum_of(terms), top
 
-    @_kernel
     def distances(x: Floats, y: Floats, out: Floats) -> None:
         terms = np.empty(x.shape[1])
         for i in range(x.shape[0]):
@@ -441,7 +446,6 @@ def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
                 total, top = measured(x[i], y[k], terms)
                 out[i, k] = root(total, top)
 
-    @_kernel
     def steered(x: Floats, y: Floats, weight: Floats, out: Floats) -> None:
         terms = np.empty(x.shape[1])
         for i in range(x.shape[0]):
@@ -452,7 +456,7 @@ def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
                         r = x[i, d] - y[k, d]
                         out[i, d] += weight[i, k] * slope(r, share(r, top), total)
 
-    return distances, steered
+    return kept(distances, metric), kept(steered, metric)
 
 
 def _slope_of(metric: Metric) -> Formula:
@@ -461,7 +465,7 @@ def _slope_of(metric: Metric) -> Formula:
     if len(signature(metric.slope).parameters) == 3:
         return slope
 
-    @_kernel
+    @_inner
     def of_residual(residual: float, share: float, total: float) -> float:
         return slope(residual)
 
@@ -489,14 +493,14 @@ _angle = compile_formula(direction.gap)
 _turn = compile_formula(direction.turn)
 
 
-@_kernel
+@_inner
 def _total_of(part: Any, u: Floats, v: Floats, terms: Floats) -> float:
     for d in range(u.size):
         terms[d] = part(u[d], v[d])
     return _sum_of(terms)
 
 
-@_kernel
+@kept
 def _angles(u: Floats, v: Floats, out: Floats) -> None:
     terms = np.empty(u.shape[1])
     for i in range(u.shape[0]):
@@ -512,7 +516,7 @@ def angles(u: Floats, v: Floats) -> Floats:
     return out
 
 
-@_kernel
+@kept
 def _turned(u: Floats, v: Floats, weight: Floats, out: Floats) -> None:
     terms = np.empty(u.shape[1])
     for i in range(u.shape[0]):
