@@ -137,9 +137,9 @@ def _labelled(rng: Generator, shape: Shape) -> Arguments:
     return 3 * rng.standard_normal(shape), rng.integers(0, shape[1], shape[0])
 
 
-def _rows_and_probabilities(rng: Generator, shape: Shape) -> Arguments:
-    share = rng.uniform(0.0, 1.0, shape)
-    return 3 * rng.standard_normal(shape), share / share.sum(1, keepdims=True)
+def _labelled_probabilities(rng: Generator, shape: Shape) -> Arguments:
+    share = rng.uniform(0.01, 1.0, shape)
+    return share / share.sum(1, keepdims=True), rng.integers(0, shape[1], shape[0])
 
 
 def _distilled(rng: Generator, shape: Shape) -> Arguments:
@@ -187,7 +187,7 @@ INPUTS: Mapping[str, Draw] = {
     "hinge_embedding_loss": _marked(-1.0, 1.0),
     "margin_ranking_loss": _ranked,
     "contrastive_loss_from_distance": _distances,
-    "cross_entropy_with_probs": _rows_and_probabilities,
+    "cross_entropy_with_probs": _labelled_probabilities,
     "distillation_loss": _distilled,
     "nll_loss": _labelled_log_probabilities,
     "cosine_embedding_loss": _marked_pairs(-1.0, 1.0),

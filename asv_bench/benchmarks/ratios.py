@@ -18,7 +18,7 @@ CASES = {
     "binary_cross_entropy_with_logits": (1 << 22,),
     "kl_div": (1 << 22,),
     "cross_entropy": (4096, 1000),
-    "cross_entropy_with_probs": (4096, 1000),
+    "nll_loss": (4096, 1000),
     "triplet_margin_loss": (16384, 128),
 }
 
@@ -44,8 +44,7 @@ def _of_torch(loss: str, given: Any) -> Callable[[], Any]:
     except ImportError:
         raise NotImplementedError("torch is not installed") from None
     torch.set_num_threads(1)
-    name = {"cross_entropy_with_probs": "cross_entropy"}.get(loss, loss)
-    function = getattr(F, name)
+    function = getattr(F, loss)
     first, *others = (torch.from_numpy(one) for one in given)
     leaf = first.requires_grad_()
 
