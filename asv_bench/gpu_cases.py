@@ -50,10 +50,10 @@ class Case:
     def title(self) -> str:
         """The shape, to be read."""
         if len(self.shape) == 1:
-            return _power(self.shape[0])
+            return power(self.shape[0])
         if self.loss == "nt_xent_loss":
             return f"N = {self.shape[0]}, D = {self.shape[1]}"
-        return f"({', '.join(_power(n) for n in self.shape)})"
+        return f"({', '.join(power(n) for n in self.shape)})"
 
     @property
     def moved(self) -> int:
@@ -68,7 +68,7 @@ class Case:
         return replace(self, shape=(rows, *self.shape[1:]))
 
 
-def _power(number: int) -> str:
+def power(number: int) -> str:
     exponent = number.bit_length() - 1
     return f"2^{exponent}" if number == 1 << exponent and exponent >= 18 else str(number)
 
@@ -152,7 +152,7 @@ def nt_xent(backend: str) -> Call:
 def _by_torch(case: Case, compiled: bool) -> Call:
     import torch
 
-    value_of = _torch_losses()[case.loss]
+    value_of = torch_losses()[case.loss]
     if compiled:
         torch.compiler.reset()
         value_of = torch.compile(value_of)
@@ -167,7 +167,7 @@ def _by_torch(case: Case, compiled: bool) -> Call:
 
 
 @cache
-def _torch_losses() -> Mapping[str, Callable[..., Any]]:
+def torch_losses() -> Mapping[str, Callable[..., Any]]:
     """The losses as people write them."""
     import torch
     import torch.nn.functional as F  # noqa: N812

@@ -31,6 +31,7 @@ SIZES = {
     "nt_xent_loss": (512, 1024, 2048, 4096, 8192, 16384, 32768),
     "sup_con_loss": (512, 1024, 2048, 4096, 8192),
     "batch_triplet_loss": (64, 128, 256, 512, 1024, 2048, 4096),
+    "batch_hard_triplet_loss": (64, 128, 256, 512, 1024, 2048, 4096),
 }
 COMPONENTS = 128
 CLASSES = 32
@@ -66,6 +67,9 @@ def by_refloss(loss: str) -> Call:
         "nt_xent_loss": nt_xent,
         "sup_con_loss": lambda x, y: refloss.sup_con_loss.value_and_grad(x, y, TEMPERATURE),
         "batch_triplet_loss": lambda x, y: refloss.batch_triplet_loss.value_and_grad(x, y),
+        "batch_hard_triplet_loss": lambda x, y: refloss.batch_triplet_loss.value_and_grad(
+            x, y, mining="hard"
+        ),
     }[loss]
 
 
@@ -94,25 +98,41 @@ def by_torch(loss: str) -> Call:
         hinges = torch.relu(distance[:, :, None] - distance[:, None, :] + 1)
         return hinges[same[:, :, None] & other[:, None, :]].mean()
 
+    def batch_hard(x: Any, labels: Any) -> Any:
+        distance = torch.cdist(x, x)
+        same = labels[:, None] == labels
+        farthest = distance.masked_fill(~same, -math.inf).amax(1)
+        nearest = distance.masked_fill(same, math.inf).amin(1)
+        return torch.relu(farthest - nearest + 1).mean()
+
     known = {
         "nt_xent_loss": nt_xent,
         "sup_con_loss": sup_con,
         "batch_triplet_loss": batch_triplet,
+        "batch_hard_triplet_loss": batch_hard,
     }
     return differentiated(known[loss])
 
 
 def by_pytorch_metric_learning(loss: str) -> Call:
-    from pytorch_metric_learning import distances, losses, reducers
+    from pytorch_metric_learning import distances, losses, miners, reducers
+
+    euclidean = distances.LpDistance(normalize_embeddings=False)
+
+    def triplets() -> Call:
+        return losses.TripletMarginLoss(
+            margin=1, distance=euclidean, reducer=reducers.MeanReducer()
+        )
+
+    def batch_hard() -> Call:
+        loss, miner = triplets(), miners.BatchHardMiner(distance=euclidean)
+        return lambda x, labels: loss(x, labels, miner(x, labels))
 
     made = {
         "nt_xent_loss": lambda: losses.NTXentLoss(temperature=TEMPERATURE),
         "sup_con_loss": lambda: losses.SupConLoss(temperature=TEMPERATURE),
-        "batch_triplet_loss": lambda: losses.TripletMarginLoss(
-            margin=1,
-            distance=distances.LpDistance(normalize_embeddings=False),
-            reducer=reducers.MeanReducer(),
-        ),
+        "batch_triplet_loss": triplets,
+        "batch_hard_triplet_loss": batch_hard,
     }
     return differentiated(made[loss]())
 
