@@ -74,6 +74,7 @@ def build(path: Path, results: Path) -> Path:
         if history.asv(path, "publish", "--no-pull"):
             raise SystemExit("asv publish failed")
         offline.stand_alone(pages, offline.fetch_scripts())
+        offline.measured_only(pages)
     front = pages.parent / "index.html"
     beside = comparison.newest(results)
     front.write_text(summary.page(measured, every, beside, configuration.project), encoding="utf-8")

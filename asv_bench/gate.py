@@ -42,6 +42,9 @@ sys.path.append(str(ROOT / "asv_bench"))
 import errors  # noqa: E402
 from cpu_cases import LOSSES, ROOMS, room_of  # noqa: E402
 
+REPOSITORY = ROOT
+KEPT = ROOT / "asv_bench" / "env" / "gate"  # errors of commits, which never change
+
 FINE, REGRESSION, NOT_MEASURED = 0, 1, 2
 
 KINDS = ("serial", "parallel", "ulp")
@@ -117,7 +120,9 @@ def confirmed(ratios: Callable[[], float], kind: str) -> float:
 
 
 def git(*arguments: str) -> bytes:
-    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(REPOSITORY), *arguments], capture_output=True, check=False
+    )
     if done.returncode:
         raise NotMeasuredError(done.stderr.decode().strip() or f"git {arguments[0]} failed")
     return done.stdout
@@ -138,7 +143,7 @@ def copy_files(commit: str, folder: Path) -> None:
     wanted = ("pyproject.toml", "refloss")
     if commit == ".":
         for name in wanted:
-            source = ROOT / name
+            source = REPOSITORY / name
             if source.is_dir():
                 ignored = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(source, folder / name, ignore=ignored)
@@ -352,7 +357,7 @@ def kept_errors(side: Side, base: Side, losses: Sequence[str]) -> Path | None:
     versions = [importlib.metadata.version(name) for name in ("numpy", "numba")]
     everything = (side.commit, base.commit, platform.machine(), versions, losses)
     digest = hashlib.sha256(repr(everything).encode()).hexdigest()[:16]
-    return ROOT / "asv_bench" / "env" / "gate" / f"errors-{digest}.json"
+    return KEPT / f"errors-{digest}.json"
 
 
 def compared_errors(sides: Sequence[Side], losses: Sequence[str]) -> list[Change]:

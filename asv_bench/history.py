@@ -67,6 +67,8 @@ def spread(candidates: Sequence[str], measured: set[str], count: int) -> list[st
     What has been measured stays in the count, so that a site that is built again measures the
     newest commit and nothing else.
     """
+    if not candidates:
+        return []
     chosen = {index for index, name in enumerate(candidates) if name in measured}
     wanted: list[int] = []
 
@@ -75,8 +77,7 @@ def spread(candidates: Sequence[str], measured: set[str], count: int) -> list[st
             chosen.add(index)
             wanted.append(index)
 
-    if candidates:
-        choose(len(candidates) - 1)
+    choose(len(candidates) - 1)
     if len(chosen) < count:
         choose(0)
     while len(chosen) < min(count, len(candidates)):

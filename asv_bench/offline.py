@@ -5,6 +5,7 @@ The scripts are npm packages, fixed by version and digest in `site/package-lock.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -69,3 +70,16 @@ def stand_alone(pages: Path, scripts: Path) -> None:
     for page in pages.glob("*.html"):
         text = page.read_text(encoding="utf-8")
         page.write_text(LOADED.sub(here, text), encoding="utf-8")
+
+
+def measured_only(pages: Path) -> None:
+    """Leave out benchmarks without any result: their graphs would be asked for in vain."""
+    path = pages / "index.json"
+    index = json.loads(path.read_text(encoding="utf-8"))
+    drawn = pages / "graphs" / "summary"
+    index["benchmarks"] = {
+        name: benchmark
+        for name, benchmark in index["benchmarks"].items()
+        if (drawn / f"{name}.json").exists()
+    }
+    path.write_text(json.dumps(index), encoding="utf-8")
