@@ -31,7 +31,8 @@ from refloss.evaluation import Plan
 from refloss.formula import reductions
 from refloss.formula.reading import Formula, read
 from refloss.formula.symbols import Condition, Quantity, exact, meaning
-from refloss.quantities import HIT, LABEL, PLACE, Outputs, Reduction, wiring_of
+from refloss.kernels.named import HIT, LABEL, PLACE
+from refloss.quantities import Outputs, Reduction, wiring_of
 
 State = tuple[Expr, ...]
 Claims = Callable[[Path, State], Iterator[bool]]  # of what a formula came to, on its path

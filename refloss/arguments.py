@@ -40,7 +40,7 @@ def as_array(name: str, x: Any) -> Array:
     """
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected an array without a mask, got a masked array")
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray | np.generic):
         return np.asarray(x)
     if is_array_api_obj(x):
         return x.detach() if hasattr(x, "detach") else x
@@ -261,7 +261,7 @@ def labels(name: str, x: Any, model: Array, model_name: str = "input") -> Array:
         raise TypeError(f"{name}: expected class indices of an integer dtype, got {array.dtype}")
     if dtype_name(array) == "uint64":  # what int64 cannot hold would wrap, to -100 perhaps
         _refuse_first(name, array, array >= 2**63, "expected class indices below 2**63")
-    return xp.astype(array, xp.int64)  # before any comparison: -100 is no uint8
+    return xp.astype(array, xp.int64, copy=False)  # before any comparison: -100 is no uint8
 
 
 def classes_or_masses(

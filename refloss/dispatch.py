@@ -245,12 +245,16 @@ def rowwise(
                 f"target: expected class indices of shape {value_shape} for input of shape "
                 f"{shape}, got {tuple(labels.shape)}"
             )
-        arguments.class_indices(labels, classes, ignore_index)
-        labels = xp.reshape(labels, (rows, positions))
-        kept = labels != ignore_index
-        arrays["labels"] = xp.where(kept, labels, -xp.ones_like(labels))
-        arrays["kept"] = kept
-        denominator = _label_weight(arrays["labels"], weight, _summing(kernels))
+        if kernels.__name__ == "refloss.kernels.cpu":
+            arrays["labels"], denominator = _marked(labels, classes, ignore_index, weight)
+            arrays["labels"] = arrays["labels"].reshape(rows, positions)
+        else:
+            arguments.class_indices(labels, classes, ignore_index)
+            labels = xp.reshape(labels, (rows, positions))
+            kept = labels != ignore_index
+            arrays["labels"] = xp.where(kept, labels, -xp.ones_like(labels))
+            arrays["kept"] = kept
+            denominator = _label_weight(arrays["labels"], weight, _summing(kernels))
     if reduction == "batchmean":
         denominator = float(rows)
     return Plan(
@@ -269,6 +273,20 @@ def rowwise(
         classes=classes,
         mass=mass,
     )
+
+
+def _marked(
+    labels: Array, classes: int, ignore_index: int, weight: Array | None
+) -> tuple[Array, float]:
+    """The labels, -1 where a row is ignored, and the sum of the weights of the rows' classes."""
+    from refloss.kernels import labels as of_labels  # compiles
+
+    found = of_labels.marked(labels, classes, ignore_index)
+    if found.wrong:
+        arguments.class_indices(labels, classes, ignore_index)
+    if weight is None:
+        return found.array, float(found.kept)
+    return found.array, of_labels.weight_of(found.array, weight)
 
 
 def vectorwise(

@@ -84,6 +84,10 @@ class Plan:
             from refloss import fused
 
             return fused.evaluate(self, wanted, grad_output)
+        if isinstance(self.model, np.ndarray) and self.kernels.__name__.endswith("cpu"):
+            from refloss import vectorised
+
+            return vectorised.evaluate(self, wanted, grad_output)
         return evaluate(self, wanted, grad_output)
 
     def value_layout(self) -> tuple[int, ...]:

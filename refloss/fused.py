@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refloss import calls
 from refloss.arguments import namespace, native
+from refloss.calls import UPSTREAM
 from refloss.formula.emitted import DOUBLE, SINGLE, WORKING, Kind
 from refloss.kernels.cuda import arrays, elements, rows, target
 from refloss.kernels.cuda.elements import TOTAL, Element
 from refloss.kernels.cuda.rows import Formats, Row, Shape
-from refloss.quantities import Wiring, rescaled, scaled, wiring_of
 
 if TYPE_CHECKING:
     from refloss.evaluation import Answer, Plan, Wanted
 
 Array = Any
 Formula = Callable[..., Any]
-
-UPSTREAM, DENOMINATOR, RATE = "upstream", "denominator", "rate"
 
 # Rows of more classes than this are shared by several blocks, if there are too few rows otherwise
 SEGMENT = 8192
@@ -63,68 +62,11 @@ class Output:
         return out[()] if isinstance(out, np.ndarray) else out
 
 
-class Call:
-    """One evaluation of a plan.
-
-    Attributes
-    ----------
-    formulas : what the derivatives are made by, in order
-    sources : the arguments that they are derivatives by
-    """
+class Call(calls.Call):
+    """One evaluation of a plan on the GPU."""
 
     def __init__(self, plan: Plan, wanted: Wanted, grad_output: Array | None) -> None:
-        self.plan, self.wanted, self.grad_output = plan, wanted, grad_output
-        self.kind = kind_of(plan)
-        parts = (
-            (plan.formulas.gradient, wanted.gradient),
-            (plan.formulas.curvature, wanted.curvature),
-        )
-        self.formulas = [formulas[name] for formulas, names in parts for name in names]
-        self.sources = [plan.originals[name] for _, names in parts for name in names]
-        self.total = wanted.value and plan.reduction != "none"
-        self.each = plan.reduction == "none" and grad_output is not None
-
-    # What a kernel is made of
-
-    @cached_property
-    def scale(self) -> Formula:
-        """How a derivative is scaled."""
-        return scaled if self.kind is DOUBLE else rescaled
-
-    @cached_property
-    def scalars(self) -> dict[str, float]:
-        """Numbers that count for all elements."""
-        found = dict(self.plan.parameters)
-        if self.grad_output is None:
-            found[UPSTREAM] = 1.0
-        if self.kind is DOUBLE:
-            return {**found, DENOMINATOR: self.plan.denominator}
-        return {**found, RATE: 1.0 / self.plan.denominator if self.plan.denominator else np.inf}
-
-    @cached_property
-    def wiring(self) -> Wiring:
-        return wiring_of(self.plan, self.formulas, self.wanted.value, self.scale)
-
-    @property
-    def identity(self) -> tuple[Any, ...]:
-        """What makes the wiring what it is."""
-        plan = self.plan
-        lonely = "labels" in plan.arrays and plan.parameters.get("smoothing", 0) == 0
-        return (
-            plan.block,
-            plan.formulas.value if self.wanted.value else None,
-            tuple(self.formulas),
-            plan.mass,
-            plan.norm,
-            tuple(plan.pairs.items()),
-            tuple(plan.originals),
-            tuple(plan.arrays),
-            tuple(self.scalars),
-            plan.weight is None,
-            lonely,
-            self.total,
-            self.kind,
-        )
+        super().__init__(plan, wanted, grad_output, kind_of(plan))
 
     def kernel(self, *further: Any, make: Callable[[], Any]) -> Any:
         """The kernel for this call, made when it is first wanted."""

@@ -20,16 +20,13 @@ from refloss.formula import distance as length
 from refloss.formula import softmax as row
 from refloss.formula.softmax import probability
 from refloss.formula.words import where
+from refloss.kernels.named import HIT, LABEL, PLACE
 
 if TYPE_CHECKING:
     from refloss.evaluation import Plan
 
 Formula = Callable[..., Any]
 Read = Callable[[Formula], Formula]
-
-PLACE = "place"  # the number of a class in its row
-LABEL = "label"  # the number of the target's class, -1 in a row that is ignored
-HIT = "hit_"  # before a quantity: its number at the target's class
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,16 @@ class Reduction:
 def is_at(place: Any, at: Any) -> Any:
     """1 at the class that has this place, 0 elsewhere."""
     return where(place == at, 1, 0)
+
+
+def at_hit(hit: Any, x: Any) -> Any:
+    """What the target's class has for itself."""
+    return where(hit > 0, x, 0)
+
+
+def elsewhere(hit: Any, x: Any) -> Any:
+    """And what that leaves to the others."""
+    return where(hit > 0, 0, x)
 
 
 def itself(x: Any) -> Any:
@@ -139,11 +146,13 @@ class Table:
     ----------
     each : quantities that are loaded for every class
     made, reduced : by name, what makes the others
+    dear : quantities of a class that are better kept from one pass to the next than made again
     """
 
     each: tuple[str, ...]
     made: dict[str, Made] = field(default_factory=dict)
     reduced: dict[str, Reduction] = field(default_factory=dict)
+    dear: list[str] = field(default_factory=list)
 
     def make(self, name: str, formula: Formula, **renamed: str | float) -> str:
         """A quantity made by a formula of those that its parameters name, or of others."""
@@ -217,9 +226,14 @@ class Wiring:
     """A plan's table, and where its outputs are found in it; each shape says how they are made."""
 
     def __init__(
-        self, plan: Plan, formulas: Sequence[Formula], value: bool, scale: Formula = scaled
+        self,
+        plan: Plan,
+        formulas: Sequence[Formula],
+        value: bool,
+        scale: Formula = scaled,
+        in_steps: bool = False,
     ) -> None:
-        self.plan, self.scale = plan, scale
+        self.plan, self.scale, self.in_steps = plan, scale, in_steps
         self.formulas = list(formulas)
         self.table = Table(each=())
         self.fill()
@@ -303,13 +317,22 @@ class RowWiring(Wiring):
         if self.lonely and plan.mass is not None:
             del table.reduced["total_mass"]
             table.make("total_mass", itself, x="hit_mass")
-            table.make("other_mass", reductions.all_but, x="mass", big="hit_mass", at=LABEL, rest=0)
+            table.make("mass", at_hit, x="hit_mass")
+            table.make("other_mass", elsewhere, x="hit_mass")
+            table.make(f"{HIT}other_mass", itself, x=0)
 
     def _softmax(self, stem: str, array: str, temperature: str | float) -> None:
         table = self.table
         heat = table.make(f"{stem}temperature_", itself, x=temperature)
-        gives = [f"{stem}{one}" for one in ("top", "top_at", "tail", "tail_error", "poison")]
-        table.reduce("softmax", [array, PLACE], gives, heat)
+        top, tail = ("top", "top_at"), ("tail", "tail_error")
+        if self.in_steps:
+            table.reduce("top", [array, PLACE], [f"{stem}{one}" for one in (*top, "poison")])
+            each = [f"{stem}{one}" for one in ("decay", "decay_error", "is_top")]
+            table.reduce("tail", each, [f"{stem}{one}" for one in tail])
+            table.dear += [f"{stem}decay", f"{stem}decay_error"]
+        else:
+            gives = [f"{stem}{one}" for one in (*top, *tail, "poison")]
+            table.reduce("softmax", [array, PLACE], gives, heat)
         table.make(f"{stem}is_top", is_at, at=f"{stem}top_at")
         for name, formula in (
             ("gap", row.gap),
@@ -336,7 +359,7 @@ class RowWiring(Wiring):
         self.table.make(name, reductions.all_but, x=each, big=big, at=at, rest=rest)
 
     def _at_hit(self) -> None:
-        """Each quantity of a class once more, for the target's."""
+        """Each quantity of a class once more, for the target's; those that are there stay."""
         table = self.table
         for name, made in list(table.made.items()):
             if table.is_each(name):
@@ -344,7 +367,7 @@ class RowWiring(Wiring):
                     f"{HIT}{one}" if isinstance(one, str) and table.is_each(one) else one
                     for one in made.names
                 )
-                table.made[f"{HIT}{name}"] = Made(made.formula, names)
+                table.made.setdefault(f"{HIT}{name}", Made(made.formula, names))
         if self.plan.weight is None:
             table.make("hit_weight", itself, x=1)
         table.make(f"{HIT}{PLACE}", itself, x=LABEL)
@@ -386,7 +409,10 @@ class RowWiring(Wiring):
     def derivative(self, name: str, formula: Formula) -> str:
         source = self.table.make(f"{name}_plain", formula)
         source = self._poisoned(name, source, self._touched(formula))
-        return self._kept(name, self.table.make(f"{name}_scaled", self.scale, x=source))
+        made = self._kept(name, self.table.make(f"{name}_scaled", self.scale, x=source))
+        if "labels" in self.plan.arrays:
+            self._at_hit()
+        return made
 
     def _kept(self, name: str, source: str) -> str:
         if "labels" not in self.plan.arrays:
@@ -474,8 +500,15 @@ class PairWiring(Wiring):
 
 
 def wiring_of(
-    plan: Plan, formulas: Sequence[Formula], value: bool, scale: Formula = scaled
+    plan: Plan,
+    formulas: Sequence[Formula],
+    value: bool,
+    scale: Formula = scaled,
+    in_steps: bool = False,
 ) -> Wiring:
-    """The wiring of a plan's shape: for its value, if wanted, and for derivatives by formulas."""
+    """The wiring of a plan's shape: for its value, if wanted, and for derivatives by formulas.
+
+    ``in_steps`` takes a softmax in two reductions instead of one.
+    """
     kinds = {"ElementBlock": ElementWiring, "RowBlock": RowWiring, "PairBlock": PairWiring}
-    return kinds[plan.block.__name__](plan, formulas, value, scale)
+    return kinds[plan.block.__name__](plan, formulas, value, scale, in_steps)

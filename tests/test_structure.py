@@ -28,10 +28,15 @@ ALLOWED = {
     r"refloss\.kernels\.threads": r"$",
     r"refloss\.kernels\b.*": r"refloss\.(formula|kernels)\b.*",
     r"refloss\.blocks": r"refloss\.(formula\b.*|arguments|evaluation)",
-    r"refloss\.evaluation": r"refloss\.(formula\b.*|arguments|blocks|fused|kernels\b.*)",
+    r"refloss\.evaluation": (
+        r"refloss\.(formula\b.*|arguments|blocks|fused|vectorised|kernels\b.*)"
+    ),
     r"refloss\.vectors": r"refloss\.(formula\b.*|blocks|evaluation)",
-    r"refloss\.quantities": r"refloss\.(formula\b.*|blocks|evaluation)",
-    r"refloss\.fused": r"refloss\.(arguments|evaluation|quantities|kernels\b.*|formula\b.*)",
+    r"refloss\.quantities": r"refloss\.(formula\b.*|blocks|evaluation|kernels\.named)",
+    r"refloss\.calls": r"refloss\.(evaluation|quantities|formula\b.*)",
+    r"refloss\.(fused|vectorised)": (
+        r"refloss\.(arguments|calls|evaluation|quantities|kernels\b.*|formula\b.*)"
+    ),
     r"refloss\.(similarity|triplets)": (
         r"refloss\.(arguments|evaluation|vectors|formula\b.*|kernels\b.*)"
     ),

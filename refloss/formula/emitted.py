@@ -167,11 +167,9 @@ class Code:
 
     def choose(self, condition: Flag, chosen: Number, otherwise: Number) -> Number:
         """One of two numbers, without a jump."""
-        if isinstance(condition.value.type, ir.VectorType):
-            values = [self.spread(x.value) for x in (chosen, otherwise)]
-        else:
-            values = self.together(chosen.value, otherwise.value)
-        return Number(self, self.builder.select(condition.value, *values))
+        # the condition in every lane, too: with one for all, LLVM would jump in a loop of vectors
+        parts = self.together(condition.value, chosen.value, otherwise.value)
+        return Number(self, self.builder.select(*parts))
 
     def branch(
         self, condition: Any, chosen: Callable[[], Number], otherwise: Callable[[], Number]
@@ -272,7 +270,7 @@ class Number:
     def __sub__(self, other: Any) -> Number:
         return self if other is NOTHING else self._with(other, self.code.builder.fsub)
 
-    def __rsub__(self, other: Any) -> Number:
+    def __rsub__(self, other: Any) -> Any:
         return self.code.number(other) - self
 
     def __mul__(self, other: Any) -> Any:
@@ -292,25 +290,25 @@ class Number:
         other = self.code.number(other)
         return self if other.constant == 1 else self.code.divide(self, other)
 
-    def __rtruediv__(self, other: Any) -> Number:
+    def __rtruediv__(self, other: Any) -> Any:
         return self.code.number(other) / self
 
-    def __gt__(self, other: Any) -> Flag:
+    def __gt__(self, other: Any) -> Any:
         return self._than(">", other)
 
-    def __ge__(self, other: Any) -> Flag:
+    def __ge__(self, other: Any) -> Any:
         return self._than(">=", other)
 
-    def __lt__(self, other: Any) -> Flag:
+    def __lt__(self, other: Any) -> Any:
         return self._than("<", other)
 
-    def __le__(self, other: Any) -> Flag:
+    def __le__(self, other: Any) -> Any:
         return self._than("<=", other)
 
-    def __eq__(self, other: object) -> Flag:  # type: ignore[override]
+    def __eq__(self, other: object) -> Any:
         return self._than("==", other)
 
-    def __ne__(self, other: object) -> Flag:  # type: ignore[override]
+    def __ne__(self, other: object) -> Any:
         return self._than("!=", other)
 
     def __bool__(self) -> bool:
@@ -392,7 +390,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         lifted = builder.add(n, code.integer(kind.bias, n))
         return code.of_bits(builder.shl(lifted, code.integer(kind.shift, n)))
 
-    def exp_parts(x: Number) -> tuple[Any, Number, Number]:
+    def exp_parts(x: Number) -> tuple[Any, Number, Any]:
         # (n, t, l): e^x = 2^n (1 + t + l), as in `refloss.formula.elementary`
         top, bottom = (710.0, -746.0) if kind.digits == 53 else (89.5, -104.0)
         inside = where(x < top, x, top)
@@ -417,11 +415,25 @@ def meaning(code: Code) -> Mapping[str, Any]:
         half = builder.ashr(n, code.integer(1, n))  # 2^n may be out of range where e^x is not
         return power_of_two(half), power_of_two(builder.sub(n, half))
 
-    def exp(x: Number) -> Number:
+    def quick_exp(x: Number) -> Any:
+        # within the normal numbers one step of the exponent will do: what is below them is 0 here,
+        # and what would be infinite is 8e307; a NaN goes through all of it
+        inside = where(x > 709.0, 709.0, x)
+        shifted = fma(inside, 1 / math.log(2), kind.magic)
+        n = shifted - kind.magic
+        s = fma(-n, ln2_low, fma(-n, ln2_high, inside))
+        y = fma(series(factorials[1:], s), s, 1)
+        bits = code.bits(shifted)
+        power = builder.shl(bits, code.integer(kind.shift, bits))
+        y = code.of_bits(builder.add(code.bits(y), power))
+        return where(x < -708.0, 0, y)
+
+    def exp(x: Number) -> Any:
+        if not kind.keeps_lost:
+            return quick_exp(x)
         n, t, low = exp_parts(x)
         high = 1 + t
-        if kind.keeps_lost:
-            high = high + (((1 - high) + t) + low)
+        high = high + (((1 - high) + t) + low)
         first, second = halves(n)
         return where(x == x, (high * first) * second, x)
 
@@ -435,7 +447,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         inside = absolute(x) < (700.0 if kind.digits == 53 else 60.0)
         return where(inside, lost * power_of_two(n), 0)
 
-    def expm1(x: Number) -> Number:
+    def expm1(x: Number) -> Any:
         n, t, low = exp_parts(x)
         a, b = halves(n)
         whole = a - 1 / b
@@ -446,7 +458,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         y = where(x < (710.0 if kind.digits == 53 else 89.5), y, math.inf)
         return where((x == x) & (x != 0), y, x)
 
-    def log_sum(high: Number, low: Any, shift: Any = None) -> Number:
+    def log_sum(high: Number, low: Any, shift: Any = None) -> Any:
         # log((high + low) / 2^shift) for normal high > 0 and |low| <= ulp(high)
         bits = code.bits(high)
         mantissa = code.integer((1 << kind.shift) - 1, bits)
@@ -467,7 +479,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         inner = fma(s, half_square + r, correction)
         return n * ln2_high - ((half_square - inner) - f)
 
-    def log(x: Number) -> Number:
+    def log(x: Number) -> Any:
         smallest, lift = 2.0 ** (1 - kind.bias), kind.digits + 1
         subnormal = x < smallest
         lifted = where(subnormal, x * 2.0**lift, x)
@@ -478,7 +490,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         y = where(x > 0, y, where(x == 0, -math.inf, math.nan))
         return where(x == x, y, x)
 
-    def log1p(x: Number) -> Number:
+    def log1p(x: Number) -> Any:
         u = 1 + x
         part = u - 1
         y = log_sum(u, (1 - (u - part)) + (x - part))

@@ -83,6 +83,54 @@ def softmax_finished(top: Any, at: Any, tail: Any, low: Any, poison: Any) -> Sta
     return top + poison, at, decided + low, sum_error(decided, low), poison
 
 
+# The same in two steps, for who can look at a row twice while it is near: the largest logit, its
+# place and NaN if there is one; then the decays of all others
+
+TOP = (-INFINITY, NOWHERE, 0)
+
+
+def top_joined(
+    top: Any, at: Any, poison: Any, other_top: Any, other_at: Any, other_poison: Any
+) -> State:
+    earlier = where(other_at < 0, 0, where(at < 0, 1, where(other_at < at, 1, 0)))
+    wins = where(other_top > top, 1, where(other_top == top, earlier, 0))
+    return (
+        where(wins > 0, other_top, top),
+        where(wins > 0, other_at, at),
+        poison + other_poison,
+    )
+
+
+def top_absorbed(top: Any, at: Any, poison: Any, z: Any, place: Any) -> State:
+    """Places come in ascending order; a row of nothing but -inf has its top nowhere yet."""
+    return (
+        where(z > top, z, top),
+        where(z > top, place, at),
+        where(z == z, poison, z),
+    )
+
+
+def top_finished(top: Any, at: Any, poison: Any) -> State:
+    return top + poison, where(at < 0, 0, at), poison
+
+
+TAIL = (0, 0)
+
+
+def tail_joined(tail: Any, low: Any, other_tail: Any, other_low: Any) -> State:
+    return tail + other_tail, low + (other_low + sum_error(tail, other_tail))
+
+
+def tail_absorbed(tail: Any, low: Any, decay: Any, decay_error: Any, is_top: Any) -> State:
+    own, own_low = where(is_top > 0, 0, decay), where(is_top > 0, 0, decay_error)
+    return tail + own, low + (own_low + sum_error(tail, own))
+
+
+def tail_finished(tail: Any, low: Any) -> State:
+    """The sum of the decays as a pair; a NaN among them stays one."""
+    return tail + low, sum_error(tail, low)
+
+
 # A sum of a row's terms
 
 SUM = (0, 0, 0, 0)

@@ -44,9 +44,23 @@ def over(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
     global _pool
     if len(items) < 2 or get_num_threads() == 1:
         return [work(item) for item in items]
+    helpers = min(get_num_threads(), len(items)) - 1  # the caller works as well
     if _pool is None:
         _pool = ThreadPoolExecutor(get_num_threads(), thread_name_prefix="refloss")
-    return list(_pool.map(work, items))
+    found: list[Any] = [None] * len(items)
+    waiting = iter(range(len(items)))  # whoever is free takes the next: `next` is one step
+
+    def take() -> None:
+        for k in waiting:
+            found[k] = work(items[k])
+
+    others = [_pool.submit(take) for _ in range(helpers)]
+    try:
+        take()
+    finally:
+        for other in others:
+            other.result()
+    return found
 
 
 @cache

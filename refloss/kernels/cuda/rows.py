@@ -19,8 +19,7 @@ from refloss.kernels.cuda import blocks, memory, target
 from refloss.kernels.cuda.blocks import States
 from refloss.kernels.cuda.elements import TOTAL
 from refloss.kernels.cuda.target import WARP, Recipe, cuda, inside
-
-PLACE = "place"
+from refloss.kernels.named import HIT, LABEL, PLACE
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Row:
     @cached_property
     def known(self) -> tuple[str, ...]:
         """What is known of a row before its first pass."""
-        hit = ("label", *(f"hit_{name}" for name in self.classes)) if self.labelled else ()
+        hit = (LABEL, *(f"{HIT}{name}" for name in self.classes)) if self.labelled else ()
         return self.scalars + self.of_row + hit
 
     def offset(self, number: int) -> int:

@@ -1,0 +1,65 @@
+"""Class indices on the CPU: checked, counted and made ready for kernels in one pass over them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refloss.formula.elementary import two_sum
+from refloss.kernels.cache import kept
+
+IGNORED = -1  # the label of a row that counts for nothing
+
+
+class Labels(NamedTuple):
+    """What is known of class indices.
+
+    Attributes
+    ----------
+    array : the labels, -1 where a row is ignored
+    kept : how many are not ignored
+    wrong : how many are neither a class nor to be ignored
+    """
+
+    array: NDArray[np.int64]
+    kept: int
+    wrong: int
+
+
+def _mark(labels: Any, classes: int, ignored: int, out: Any) -> tuple[int, int]:
+    counted = right = 0
+    for i in range(labels.size):
+        label = labels[i]
+        is_class = np.uint64(label) < np.uint64(classes)
+        is_silent = label == ignored
+        is_kept = is_class & (not is_silent)
+        counted += is_kept
+        right += is_class | is_silent
+        out[i] = label if is_kept else IGNORED
+    return counted, labels.size - right
+
+
+def _weigh(labels: Any, weights: Any) -> tuple[float, float]:
+    high = low = 0.0
+    for i in range(labels.size):
+        if labels[i] >= 0:
+            high, lost = two_sum(high, weights[labels[i]])
+            low += lost
+    return high, low
+
+
+_mark = kept(_mark)
+_weigh = kept(_weigh)
+
+
+def marked(labels: NDArray[np.int64], classes: int, ignored: int) -> Labels:
+    """The labels of a call, which keep their shape."""
+    flat = np.ascontiguousarray(labels).reshape(-1)
+    out = np.empty(flat.size, np.int64)
+    return Labels(out.reshape(labels.shape), *_mark(flat, classes, ignored, out))
+
+
+def weight_of(labels: NDArray[np.int64], weights: NDArray[Any]) -> float:
+    """The sum of the weights of the rows' classes; a label of -1 counts for nothing."""
+    high, low = _weigh(labels.reshape(-1), weights.astype(np.float64))
+    return high + low if abs(high) < np.inf else high

@@ -1,0 +1,5 @@
+"""What kernels call that which they know of a row beside its arrays."""
+
+PLACE = "place"  # the number of a class in its row
+LABEL = "label"  # the number of the target's class, -1 in a row that is ignored
+HIT = "hit_"  # before a quantity: its number at the target's class
