@@ -14,7 +14,7 @@ each factor is known to be positive. Denominators are taken to be nonzero.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import mul
 from typing import Any
 
@@ -103,6 +103,7 @@ class Algebra:
             expression = expression.xreplace(inside)
 
 
+@lru_cache(maxsize=1 << 16)
 def fraction(expression: Expr) -> tuple[Any, Any]:
     """Numerator and denominator of a rational expression: coprime polynomials."""
     _, element = sfield(expression)

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import sympy
@@ -85,9 +86,14 @@ class Definition:
 
     def at(self, *indices: Expr) -> Expr:
         """The expression with other indices; its own sums keep their names to themselves."""
-        return _renamed(self.expression).subs(
-            list(zip(self.indices, indices, strict=True)), simultaneous=True
-        )
+        return _at(self, indices)
+
+
+@cache
+def _at(definition: Definition, indices: tuple[Expr, ...]) -> Expr:
+    """Made once: proofs come by the same entry on every path, and SymPy takes its time."""
+    places = list(zip(definition.indices, indices, strict=True))
+    return _renamed(definition.expression).subs(places, simultaneous=True)
 
 
 def _renamed(expression: Expr) -> Expr:

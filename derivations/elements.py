@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import sympy
 from flint import ctx
-from sympy import Piecewise, Symbol
+from sympy import Expr, Piecewise, Symbol
 
 from derivations.case import Answers, Array, Case
 from derivations.enclose import ONE, Number, Singular, compiled, rational
@@ -80,7 +80,7 @@ def _entry(
 ) -> Entry:
     symbols = (*statement.arguments.values(), *statement.options.values())
     at = tuple(zip(symbols, point, strict=True))
-    free = set().union(*(term.free_symbols for term in terms))
+    free = _symbols_in(terms)
     if any(math.isnan(x) for symbol, x in at if symbol in free):
         return Entry(NAN)
     if any(math.isinf(x) for symbol, x in at if symbol in free):
@@ -88,8 +88,8 @@ def _entry(
     numbers = [rational(x) if math.isfinite(x) else None for x in point]
     if derivative and isinstance(terms[0], Piecewise):
         arms = [
-            arm for arm, condition in terms[0].args
-            if compiled((closure(condition),), symbols)(*numbers)()[0]
+            arm for arm, condition in _closed_arms(terms[0])
+            if compiled((condition,), symbols)(*numbers)()[0]
         ]  # fmt: skip
         entries = [_finite(statement, (arm,), at, symbols, numbers) for arm in arms]
         return _hull(entries)
@@ -117,6 +117,16 @@ def _limit(statement: Statement, terms: Terms, at: tuple[tuple[Symbol, float], .
         if not (isinstance(separate.value, float) and math.isnan(separate.value)):
             return separate
     return from_limits([limit_at(sympy.Add(*terms), at, ends)])
+
+
+@functools.cache
+def _symbols_in(terms: Terms) -> frozenset[Symbol]:
+    return frozenset().union(*(term.free_symbols for term in terms))
+
+
+@functools.cache
+def _closed_arms(piecewise: Piecewise) -> list[tuple[Expr, sympy.Basic]]:
+    return [(arm, closure(condition)) for arm, condition in piecewise.args]
 
 
 def closure(condition: sympy.Basic) -> sympy.Basic:

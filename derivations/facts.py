@@ -8,10 +8,11 @@ such a contradiction.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import sympy
@@ -225,12 +226,21 @@ def _contradict(
 ) -> bool:
     """Whether inequalities contradict each other, with what is known of each monomial's sign."""
     signs = []
-    for monomial in {m for row, _ in rows for m in row} - {_UNIT}:
+    for monomial in dict.fromkeys(m for row, _ in rows for m in row if m != _UNIT):
         if all(a in positive for a, _ in monomial):
             signs.append(({monomial: Fraction(1)}, POSITIVE))
         elif all(n % 2 == 0 or a in positive or a in nonnegative for a, n in monomial):
             signs.append(({monomial: Fraction(1)}, NONNEGATIVE))
-    return infeasible([*rows, *signs])
+    written = tuple((tuple(row.items()), kind) for row, kind in [*rows, *signs])
+    return _known_infeasible(written)
+
+
+@lru_cache(maxsize=1 << 16)
+def _known_infeasible(
+    written: tuple[tuple[tuple[tuple[Monomial, Fraction], ...], str], ...],
+) -> bool:
+    """Asked once: paths that fork late have most of their questions in common."""
+    return infeasible([(dict(row), kind) for row, kind in written])
 
 
 def _times(monomial: Monomial, atom: Symbol) -> Monomial:
@@ -243,6 +253,7 @@ def _sorted(powers: Mapping[Symbol, int]) -> Monomial:
     return tuple(sorted(powers.items(), key=lambda item: item[0].sort_key()))
 
 
+@lru_cache(maxsize=1 << 16)
 def linear(polynomial: Any) -> Linear:
     """The coefficients of a polynomial, by monomial."""
     symbols = polynomial.ring.symbols
@@ -266,10 +277,9 @@ def infeasible(rows: Sequence[tuple[Linear, str]]) -> bool:
                 if kind == ZERO and constant != 0:
                     return True
         system = [(r, k) for r, k in system if any(m != _UNIT and c for m, c in r.items())]
-        unknowns = {m for row, _ in system for m, c in row.items() if m != _UNIT and c}
-        if not unknowns or len(system) > _MOST:
+        if not system or len(system) > _MOST:
             return False
-        system = _eliminate(system, min(unknowns, key=lambda m: (_cost(system, m), str(m))))
+        system = _eliminate(system, _cheapest(system))
 
 
 def _without_equations(system: list[tuple[Linear, str]]) -> list[tuple[Linear, str]]:
@@ -292,9 +302,21 @@ def _combined(row: Linear, other: Linear, factor: Fraction) -> Linear:
     return {m: c for m, c in out.items() if c}
 
 
-def _cost(system: list[tuple[Linear, str]], unknown: Monomial) -> int:
-    signs = [row.get(unknown, 0) for row, _ in system]
-    return sum(s > 0 for s in signs) * sum(s < 0 for s in signs)
+def _cheapest(system: list[tuple[Linear, str]]) -> Monomial:
+    """The unknown without which the fewest inequalities are left; of several, the first by name."""
+    above, below = Counter[Monomial](), Counter[Monomial]()
+    for row, _ in system:
+        for m, c in row.items():
+            if m != _UNIT and c:
+                above[m] += c > 0
+                below[m] += c < 0
+    least = min(above[m] * below[m] for m in above)
+    return min((m for m in above if above[m] * below[m] == least), key=_name)
+
+
+@cache
+def _name(monomial: Monomial) -> str:
+    return str(monomial)
 
 
 def _eliminate(system: list[tuple[Linear, str]], unknown: Monomial) -> list[tuple[Linear, str]]:

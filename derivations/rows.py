@@ -167,7 +167,7 @@ def entry(
         return _special(statement, terms, row, options, y, k, ctx.prec)
     try:
         inner = _prepared(statement, terms, row, options, y, ctx.prec)
-        if k is None and statement.index in sympy.Add(*terms).free_symbols:
+        if k is None and _has_index(statement, terms):
             classes = len(row[0])
             found = from_terms([number for i in range(classes) for number in inner(i)])
         else:
@@ -223,6 +223,11 @@ def invariant(statement: Statement, name: str) -> bool:
     return all(normal(e.replace(at, lambda z: z + offset)) == normal(e) for e in expressions)
 
 
+@functools.cache
+def _has_index(statement: Statement, terms: Terms) -> bool:
+    return statement.index in sympy.Add(*terms).free_symbols
+
+
 def _coincide(statement: Statement, row: Row) -> bool:
     assert statement.coincide is not None
     names = list(statement.arguments)
@@ -249,7 +254,7 @@ def _special(
     precision: int,
 ) -> Entry:
     classes = len(row[0])
-    if k is None and statement.index in sympy.Add(*terms).free_symbols:
+    if k is None and _has_index(statement, terms):
         written = [
             e for i in range(classes) for e in _explicit(statement, terms, classes, y, i)
         ]  # fmt: skip
