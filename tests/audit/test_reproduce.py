@@ -15,7 +15,7 @@ from refloss.audit.frameworks import FRAMEWORKS
 from refloss.audit.targets import adapter_of, missing_for
 from refloss.oracles.rows import Expected
 
-QUICK = {"infinite", "nan", "empty", "zeros", "offset", "tails", "subnormal"}
+QUICK = {"infinite", "nan", "empty", "zeros", "tails"}
 
 
 def printed(line: str) -> tuple[str, str]:
@@ -41,7 +41,7 @@ def test_lines_print_what_the_audit_saw(name: str, loss: str) -> None:
     if target.arrays == "jax":
         report = audit_targets([target], [loss], ["float32"], region=lambda one: one in QUICK)
     else:
-        report = audit_targets([target], [loss], ["bfloat16", "float32", "float64"])
+        report = audit_targets([target], [loss], ["bfloat16", "float64"], region=short)
     # A crash on a valid case is nearly always a slip in the adapter's own expression.
     assert report.grade < Grade.CRASHED
     # One line for each kind of call and of defect; the rest differ in numbers only.
@@ -58,6 +58,11 @@ def test_lines_print_what_the_audit_saw(name: str, loss: str) -> None:
         answer, true = printed(finding.line)
         assert true == finding.true
         assert same(float(answer), finding, target.arrays), finding
+
+
+def short(region: str) -> bool:
+    """A line that makes a million numbers is long to run, and no other to read."""
+    return region != "large"
 
 
 def same(answer: float, finding: Finding, arrays: str) -> bool:

@@ -24,8 +24,35 @@ def test_every_line_follows_the_schema(loss: str) -> None:
     check = jsonschema.Draft202012Validator(SCHEMA).validate
     check(header)
     assert header["loss"] == loss
+    seen: set[tuple[str, ...]] = set()
     for row in rows:
-        check(row)
+        check(unseen(row, seen))
+
+
+def unseen(part: Any, seen: set[tuple[str, ...]], *place: str) -> Any:
+    """The part, its lists without items that the schema has been asked about: it is slow to tell.
+
+    Which schema an item has to follow depends on the names of what it lies in alone.
+    """
+    if isinstance(part, dict):
+        return {name: unseen(inner, seen, *place, name) for name, inner in part.items()}
+    if not isinstance(part, list) or place[-1] not in ("data", "scale", "at", "index"):
+        return part
+    kept = []
+    for item in part:
+        key = (place[0], place[-1], json.dumps(item))
+        if key not in seen:
+            seen.add(key)
+            kept.append(item)
+    return kept
+
+
+def test_every_item_is_checked_once() -> None:
+    first = {"value": {"data": ["0x1p+0", ["nan", "inf"], "0x1p+0"]}}
+    again = {"gradient": {"x": {"data": ["inf"]}}, "value": {"data": ["nan", "0x1p+0"]}}
+    seen: set[tuple[str, ...]] = set()
+    assert unseen(first, seen) == {"value": {"data": ["0x1p+0", ["nan", "inf"]]}}
+    assert unseen(again, seen) == {"gradient": {"x": {"data": ["inf"]}}, "value": {"data": ["nan"]}}
 
 
 @pytest.mark.parametrize("loss", oracles.names())
