@@ -6,9 +6,11 @@ anything is computed or written.
 
 import math
 import operator
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -21,7 +23,11 @@ from array_api_compat import (
     is_torch_array,
 )
 
+from refloss.kernels import threads
+
 Array = Any
+
+PIECE = 1 << 16  # entries that are looked at while they are in cache
 
 FLOATING = ("float16", "bfloat16", "float32", "float64")
 INTEGRAL = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
@@ -218,33 +224,37 @@ def broadcast_weights(name: str, weight: Any, model: Array) -> Array | None:
     return array
 
 
-@np.errstate(invalid="ignore")  # bfloat16's comparison flags a NaN
 def non_negative(name: str, array: Array, expectation: str = "expected weights >= 0") -> None:
     """No entry below zero; NaN passes, and comes out again in what it touches."""
-    _refuse_first(name, array, array < 0, expectation)
+    _refuse_first(name, array, lambda x: x < 0, expectation)
 
 
 def finite(name: str, array: Array) -> None:
     """Every entry a finite number."""
-    xp = namespace(array)
-    wide = xp.astype(array, xp.float64)
-    _refuse_first(name, array, ~xp.isfinite(wide), "expected finite numbers")
+
+    def infinite(x: Array) -> Array:
+        xp = namespace(x)
+        return ~xp.isfinite(xp.astype(x, xp.float64))
+
+    _refuse_first(name, array, infinite, "expected finite numbers")
 
 
-@np.errstate(invalid="ignore")
 def probabilities(name: str, array: Array) -> None:
     """Every entry in [0, 1]; NaN passes."""
-    _refuse_first(name, array, (array < 0) | (array > 1), "expected numbers in [0, 1]")
+    _refuse_first(name, array, lambda x: (x < 0) | (x > 1), "expected numbers in [0, 1]")
 
 
 def class_indices(labels: Array, classes: int, ignore_index: int | None = None) -> None:
     """Every label a class, or the one to ignore."""
-    bad = (labels < 0) | (labels >= classes)
     expectation = f"expected class indices in [0, {classes})"
     if ignore_index is not None:
-        bad = bad & (labels != ignore_index)
         expectation += f" or ignore_index ({ignore_index})"
-    _refuse_first("target", labels, bad, expectation)
+
+    def wrong(x: Array) -> Array:
+        outside = (x < 0) | (x >= classes)
+        return outside if ignore_index is None else outside & (x != ignore_index)
+
+    _refuse_first("target", labels, wrong, expectation)
 
 
 def labels(name: str, x: Any, model: Array, model_name: str = "input") -> Array:
@@ -260,7 +270,7 @@ def labels(name: str, x: Any, model: Array, model_name: str = "input") -> Array:
     if not is_integer(array):
         raise TypeError(f"{name}: expected class indices of an integer dtype, got {array.dtype}")
     if dtype_name(array) == "uint64":  # what int64 cannot hold would wrap, to -100 perhaps
-        _refuse_first(name, array, array >= 2**63, "expected class indices below 2**63")
+        _refuse_first(name, array, lambda x: x >= 2**63, "expected class indices below 2**63")
     return xp.astype(array, xp.int64, copy=False)  # before any comparison: -100 is no uint8
 
 
@@ -351,12 +361,10 @@ def similarity_marks(x: Any, model: Array, model_name: str, **shape: Any) -> Arr
     return array
 
 
-@np.errstate(invalid="ignore")
 def signs(x: Any, model: Array, model_name: str, **shape: Any) -> Array:
     """Targets of 1 and -1; NaN passes."""
     array = marks("target", x, model, model_name, **shape)
-    bad = (array == array) & (array != 1) & (array != -1)
-    _refuse_first("target", array, bad, "expected 1 or -1")
+    _refuse_first("target", array, lambda x: (x == x) & (x != 1) & (x != -1), "expected 1 or -1")
     return array
 
 
@@ -380,10 +388,52 @@ def floating_dtype(dtype: Any, model: Array) -> Any:
     return getattr(xp, name)
 
 
-def _refuse_first(name: str, array: Array, bad: Array, expectation: str) -> None:
-    xp = namespace(array)
-    if not bool(xp.any(bad)):
+class Look(NamedTuple):
+    """A look into an array: what is wrong with its entries, as flags."""
+
+    array: Array
+    wrong: Callable[[Array], Array]
+
+
+class _Looks(threading.local):
+    """The looks that this thread has taken since someone wanted to know."""
+
+    taken: list[Look] | None = None
+
+
+_looks = _Looks()
+
+
+@contextmanager
+def looks() -> Iterator[list[Look]]:
+    """Take down which arrays are looked into."""
+    before, _looks.taken = _looks.taken, []
+    try:
+        yield _looks.taken
+    finally:
+        _looks.taken = before
+
+
+def any_wrong(array: Array, wrong: Callable[[Array], Array]) -> bool:
+    """Whether an entry is wrong; a large array of NumPy's is looked at piece by piece."""
+    with np.errstate(invalid="ignore"):  # bfloat16's comparison flags a NaN
+        if isinstance(array, np.ndarray) and array.size > PIECE and array.flags.c_contiguous:
+            flat = array.reshape(-1)
+            pieces = [flat[start : start + PIECE] for start in range(0, flat.size, PIECE)]
+            return any(threads.over(pieces, lambda piece: bool(wrong(piece).any())))
+        return bool(namespace(array).any(wrong(array)))
+
+
+def _refuse_first(
+    name: str, array: Array, wrong: Callable[[Array], Array], expectation: str
+) -> None:
+    if _looks.taken is not None:
+        _looks.taken.append(Look(array, wrong))
+    if not any_wrong(array, wrong):
         return
+    xp = namespace(array)
+    with np.errstate(invalid="ignore"):
+        bad = wrong(array)
     flat = int(xp.argmax(xp.reshape(xp.astype(bad, xp.int8), (-1,))))
     index = tuple(int(i) for i in np.unravel_index(flat, tuple(array.shape)))
     found = array[index]

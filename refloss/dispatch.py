@@ -141,10 +141,11 @@ def elementwise(
     shape = tuple(model.shape)
     arrays: dict[str, Array] = dict(variables)
     xp = arguments.namespace(model)
+    numbers = set()
     for name, constant in (constants or {}).items():
-        is_number = isinstance(constant, float)
         arrays[name] = constant
-        if is_number:
+        if isinstance(constant, float):
+            numbers.add(name)
             arrays[name] = xp.full((1,) * len(shape), constant, device=device(model))
     kernels = kernels_for(model, backend, first, in_float32=True)
     denominator = 1.0
@@ -166,6 +167,7 @@ def elementwise(
         reduction=reduction,
         denominator=denominator,
         weight=weight,
+        constants=frozenset(numbers),
     )
 
 
@@ -238,7 +240,7 @@ def rowwise(
         name: xp.reshape(array, (rows, classes, positions)) for name, array in variables.items()
     }
     weight = arguments.class_weights(weight, classes, model)
-    denominator = float(rows * positions)
+    denominator, marks = float(rows * positions), None
     if labels is not None:
         if tuple(labels.shape) != value_shape:
             raise ValueError(
@@ -246,6 +248,7 @@ def rowwise(
                 f"{shape}, got {tuple(labels.shape)}"
             )
         if kernels.__name__ == "refloss.kernels.cpu":
+            marks = (labels, ignore_index)
             arrays["labels"], denominator = _marked(labels, classes, ignore_index, weight)
             arrays["labels"] = arrays["labels"].reshape(rows, positions)
         else:
@@ -272,6 +275,7 @@ def rowwise(
         row_shape=(rows, positions),
         classes=classes,
         mass=mass,
+        marks=marks,
     )
 
 

@@ -55,6 +55,8 @@ class Plan:
     mass : the formula of the mass that multiplies -log p_c
     pairs : which vectors are compared, by the name that formulas give to the pair
     norm : the formulas of their distance; without, they are compared by angle
+    marks : on the CPU, the labels as they came and the index to ignore
+    constants : arrays that stand for a number of the caller's
     """
 
     block: Callable[..., Any]
@@ -73,6 +75,8 @@ class Plan:
     mass: Formula | None = None
     pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     norm: Any = None
+    marks: tuple[Array, int] | None = None
+    constants: frozenset[str] = frozenset()
 
     def names(self, part: str) -> Sequence[str]:
         """The arguments that a part of the answer can be asked for."""

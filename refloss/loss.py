@@ -6,7 +6,7 @@ from functools import update_wrapper
 from inspect import signature
 from typing import Any, Generic, ParamSpec, Protocol
 
-from refloss import arguments
+from refloss import arguments, repeated
 from refloss.evaluation import Answer, Wanted
 
 Array = Any
@@ -67,6 +67,7 @@ class Loss(Generic[P]):
     def __init__(self, plan: Callable[P, Plan], promise: Promise) -> None:
         update_wrapper(self, plan)
         self._plan = plan
+        self._again: dict[Any, Any] = {}
         self.promise = promise
         self.__signature__ = signature(plan).replace(return_annotation=Array)
 
@@ -77,7 +78,7 @@ class Loss(Generic[P]):
         return f"<loss refloss.{self.__name__}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Array:
-        return self._plan(*args, **kwargs).evaluate(Wanted(value=True)).value
+        return self._answer("value", None, None, args, kwargs).value
 
     def value_and_grad(
         self,
@@ -95,10 +96,7 @@ class Loss(Generic[P]):
         grad_output : array, optional
             Upstream gradient, in the shape of the value; ones by default.
         """
-        plan = self._plan(*args, **kwargs)
-        names = self._names(plan, wrt, "gradient", "differentiated")
-        wanted = Wanted(value=True, gradient=names)
-        answer = plan.evaluate(wanted, self._upstream(plan, grad_output))
+        answer = self._answer("both", wrt, grad_output, args, kwargs)
         return answer.value, _as_asked(answer.gradient, wrt)
 
     def grad(
@@ -109,10 +107,7 @@ class Loss(Generic[P]):
         **kwargs: Any,
     ) -> Any:
         """The gradient alone; parameters as in ``value_and_grad``."""
-        plan = self._plan(*args, **kwargs)
-        names = self._names(plan, wrt, "gradient", "differentiated")
-        answer = plan.evaluate(Wanted(gradient=names), self._upstream(plan, grad_output))
-        return _as_asked(answer.gradient, wrt)
+        return _as_asked(self._answer("gradient", wrt, grad_output, args, kwargs).gradient, wrt)
 
     def hessian_diag(
         self, *args: Any, wrt: str | Sequence[str] | None = None, **kwargs: Any
@@ -121,9 +116,39 @@ class Loss(Generic[P]):
 
         With ``reduction="none"`` that of the sum of the values: each element's or row's own.
         """
-        plan = self._plan(*args, **kwargs)
-        names = self._names(plan, wrt, "curvature", "differentiated twice")
-        return _as_asked(plan.evaluate(Wanted(curvature=names)).curvature, wrt)
+        return _as_asked(self._answer("curvature", wrt, None, args, kwargs).curvature, wrt)
+
+    def _answer(
+        self, part: str, wrt: Any, grad_output: Any, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> Answer:
+        """A part of the answer, straight away if there was a call like this one before."""
+        about = None
+        if grad_output is None and (wrt is None or type(wrt) is str):
+            about = repeated.description(args, kwargs)
+        if about is None:
+            plan = self._plan(*args, **kwargs)
+            return plan.evaluate(self._wanted(plan, part, wrt), self._upstream(plan, grad_output))
+        key = (part, wrt, about)
+        again = self._again.get(key)
+        if again is not None:
+            found: Answer | None = again.answer((*args, *kwargs.values()))
+            if found is not None:
+                return found
+        with arguments.looks() as looks:
+            plan = self._plan(*args, **kwargs)
+        wanted = self._wanted(plan, part, wrt)
+        if len(self._again) >= repeated.MOST:
+            self._again.clear()
+        self._again[key] = repeated.remembered(plan, wanted, (*args, *kwargs.values()), looks)
+        return plan.evaluate(wanted)
+
+    def _wanted(self, plan: Plan, part: str, wrt: Any) -> Wanted:
+        if part == "value":
+            return Wanted(value=True)
+        if part == "curvature":
+            return Wanted(curvature=self._names(plan, wrt, part, "differentiated twice"))
+        names = self._names(plan, wrt, "gradient", "differentiated")
+        return Wanted(value=part == "both", gradient=names)
 
     def _names(
         self, plan: Plan, wrt: str | Sequence[str] | None, part: str, verb: str

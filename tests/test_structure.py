@@ -24,7 +24,7 @@ ALLOWED = {
     r"refloss\.accuracy": r"$",
     r"refloss\.suggestion": r"$",
     r"refloss\._version": r"$",
-    r"refloss\.arguments": r"$",
+    r"refloss\.arguments": r"refloss\.kernels\.threads",
     r"refloss\.kernels\.threads": r"$",
     r"refloss\.kernels\b.*": r"refloss\.(formula|kernels)\b.*",
     r"refloss\.blocks": r"refloss\.(formula\b.*|arguments|evaluation)",
@@ -43,7 +43,8 @@ ALLOWED = {
     r"refloss\.dispatch": (
         r"refloss\.(arguments|blocks|evaluation|similarity|triplets|vectors|formula\b.*|kernels\b.*)"
     ),
-    r"refloss\.loss": r"refloss\.(arguments|blocks|evaluation|dispatch)",
+    r"refloss\.repeated": r"refloss\.(arguments|evaluation|vectorised|kernels\b.*)",
+    r"refloss\.loss": r"refloss\.(arguments|blocks|evaluation|dispatch|repeated)",
     r"refloss\.losses\b.*": (
         r"refloss\.(arguments|blocks|dispatch|evaluation|loss|similarity|triplets|formula\b.*|losses\b.*)"
     ),

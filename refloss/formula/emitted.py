@@ -131,7 +131,10 @@ class Code:
             name = f"{name[: -len('f64')]}v{self.lanes}{name[-len('f64') :]}"
         module = self.builder.module
         function = module.globals.get(name) or ir.Function(module, kind, name)
-        return Number(self, self.builder.call(function, values))
+        return self._made(self.builder.call(function, values), *numbers)
+
+    def _made(self, value: Any, *sources: Number) -> Number:
+        return Number(self, value, steady=all(x.steady for x in sources))
 
     def intrinsic(self, name: str, *numbers: Number) -> Number:
         """One of LLVM's own functions of a number of this kind."""
@@ -141,15 +144,15 @@ class Code:
         """x * y, rounded by itself."""
         if self.cuda:
             return self._call(f"__nv_{self.kind.letter}mul_rn", x, y)
-        return Number(self, self.builder.fmul(*self.together(x.value, y.value)))
+        return self._made(self.builder.fmul(*self.together(x.value, y.value)), x, y)
 
     def divide(self, x: Number, y: Number) -> Number:
-        """x / y; by one value for all lanes as a product, where a digit more or less is free."""
-        in_lanes = isinstance(x.value.type, ir.VectorType)
-        if in_lanes and not self.kind.keeps_lost and not isinstance(y.value.type, ir.VectorType):
-            rate = Number(self, self.builder.fdiv(self.number(1).value, y.value))
+        """x / y; by what is the same all through a loop as a product, where a digit is free."""
+        if self.lanes > 1 and not self.kind.keeps_lost and y.steady and not x.steady:
+            one = self.number(1)
+            rate = self._made(self.builder.fdiv(*self.together(one.value, y.value)), y)
             return self.multiply(x, rate)
-        return Number(self, self.builder.fdiv(*self.together(x.value, y.value)))
+        return self._made(self.builder.fdiv(*self.together(x.value, y.value)), x, y)
 
     def absolute(self, x: Number) -> Number:
         """|x|."""
@@ -169,7 +172,8 @@ class Code:
         """One of two numbers, without a jump."""
         # the condition in every lane, too: with one for all, LLVM would jump in a loop of vectors
         parts = self.together(condition.value, chosen.value, otherwise.value)
-        return Number(self, self.builder.select(*parts))
+        value = self.builder.select(*parts)
+        return Number(self, value, steady=condition.steady and chosen.steady and otherwise.steady)
 
     def branch(
         self, condition: Any, chosen: Callable[[], Number], otherwise: Callable[[], Number]
@@ -221,31 +225,39 @@ class Code:
 class Flag:
     """A condition."""
 
-    __slots__ = ("code", "value")
+    __slots__ = ("code", "steady", "value")
 
-    def __init__(self, code: Code, value: Any) -> None:
-        self.code, self.value = code, value
+    def __init__(self, code: Code, value: Any, steady: bool = False) -> None:
+        self.code, self.value, self.steady = code, value, steady
 
     def __and__(self, other: Flag) -> Flag:
         values = self.code.together(self.value, other.value)
-        return Flag(self.code, self.code.builder.and_(*values))
+        return Flag(self.code, self.code.builder.and_(*values), self.steady and other.steady)
 
     def __bool__(self) -> bool:
         raise TypeError("a formula branches with `where`, never with the truth of a number")
 
 
 class Number:
-    """A floating-point number of the code that is being written; ``constant`` if it is known."""
+    """A floating-point number of the code that is being written.
 
-    __slots__ = ("code", "constant", "value")
+    ``constant`` is what it is, if that is known; a ``steady`` number is the same all through the
+    innermost loop, as is one value that stands for all lanes.
+    """
+
+    __slots__ = ("code", "constant", "steady", "value")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, code: Code, value: Any, constant: float | None = None) -> None:
+    def __init__(
+        self, code: Code, value: Any, constant: float | None = None, steady: bool = False
+    ) -> None:
         self.code, self.value, self.constant = code, value, constant
+        self.steady = steady or not isinstance(value.type, ir.VectorType)
 
     def _with(self, other: Any, make: Callable[[Any, Any], Any]) -> Number:
-        values = self.code.together(self.value, self.code.number(other).value)
-        return Number(self.code, make(*values))
+        other = self.code.number(other)
+        values = self.code.together(self.value, other.value)
+        return Number(self.code, make(*values), steady=self.steady and other.steady)
 
     def _than(self, relation: str, other: Any) -> Any:
         other = self.code.number(other)
@@ -254,7 +266,7 @@ class Number:
         values = self.code.together(self.value, other.value)
         make = self.code.builder.fcmp_unordered if relation == "!=" else None
         make = make or self.code.builder.fcmp_ordered
-        return Flag(self.code, make(relation, *values))
+        return Flag(self.code, make(relation, *values), self.steady and other.steady)
 
     def __neg__(self) -> Number:
         if self.constant is not None:
@@ -284,7 +296,7 @@ class Number:
     def __rmul__(self, other: Any) -> Any:
         return self.code.number(other) * self
 
-    def __truediv__(self, other: Any) -> Number:
+    def __truediv__(self, other: Any) -> Any:
         if isinstance(other, int) and other == 2:
             return self * 0.5  # the same number, and no division
         other = self.code.number(other)

@@ -27,7 +27,8 @@ class Labels(NamedTuple):
 
 
 def _mark(labels: Any, classes: int, ignored: int, out: Any) -> tuple[int, int]:
-    counted = right = 0
+    counted: Any = 0
+    right: Any = 0
     for i in range(labels.size):
         label = labels[i]
         is_class = np.uint64(label) < np.uint64(classes)

@@ -176,6 +176,18 @@ class Rows:
             taken = (numbers[name] for name in (*one.each, *one.parameters))
             state.set(self.body.read(one.formula("absorbed"))(*state.get(), *taken), where)
 
+    def at_hit(self, derivative: str) -> str:
+        """What a derivative is called at the target's class."""
+        return f"{HIT}{derivative}" if self.row.table.is_each(derivative) else derivative
+
+    def fixed(self, number: int) -> Known:
+        """What a pass may take for granted of each class.
+
+        In a pass of nothing but derivatives no class is the target's: that one is written anew.
+        """
+        last = number == len(self.row.passes) - 1
+        return {"hit": 0} if self.row.labelled and last and not self.row.passes[number] else {}
+
     def started(self, number: int) -> dict[Any, Variables]:
         """The states of a pass, before the first class."""
         return {
@@ -237,11 +249,13 @@ class Wide(Rows):
         asked = row.sources(number)
         kept_now = row.kept(number)
         kept_before = [name for k in range(number) for name in row.kept(k) if name in asked]
-        # in a pass of nothing but derivatives no class is the target's: that one is written anew
-        fixed: Known = {"hit": 0} if row.labelled and last and not states else {}
+
+        ahead = number == 1 or len(row.passes) == 1
 
         def step(c: Value, rest: Value | None = None) -> None:
-            own: Known = {PLACE: place.get()[0]} | fixed | self.kept(kept_before, c)
+            if ahead and rest is None:
+                self._fetch_ahead(i, c)
+            own: Known = {PLACE: place.get()[0]} | self.fixed(number) | self.kept(kept_before, c)
             for name, array in self.classes.items():
                 at = self._at(name, i, c)
                 own[name] = body.run(array, at) if rest is None else body.some(array, at, rest)
@@ -265,6 +279,16 @@ class Wide(Rows):
             step(whole, rest)
         return self._joined(states, known)
 
+    def _fetch_ahead(self, i: Value, c: Value) -> None:
+        """While there is arithmetic to do: the next row, and where this one's results go."""
+        after = self.builder.add(i, self.body.whole(1))
+        for name, array in self.classes.items():
+            if not self.per_class[name]:
+                self.body.prefetch(array, self._at(name, after, c))
+        if len(self.row.passes) > 1:
+            for array in self.derivatives.values():
+                self.body.prefetch(array, self._at("", i, c), write=True)
+
     def _joined(self, states: Mapping[Any, Variables], known: Known) -> Known:
         found: Known = {}
         for one, variables in states.items():
@@ -283,8 +307,7 @@ class Wide(Rows):
         with self.builder.if_then(self.is_kept):
             numbers = self.numbers(known)
             for name, array in self.derivatives.items():
-                at_hit = f"{HIT}{name}" if self.row.table.is_each(name) else name
-                x = self.body.code.number(numbers[at_hit])
+                x = self.body.code.number(numbers[self.at_hit(name)])
                 self.body.put(array, self._at("", i, self.hit), x)
 
 
@@ -300,10 +323,12 @@ class Narrow(Rows):
                 for k in range(LANES)
             ]
             self._bring_in()
-            known = self.scalars | self._of_row()
+            known = self._steady(self.scalars | self._of_row())
             for number in range(len(self.row.passes)):
-                known |= self._pass(number, known)
+                known |= self._steady(self._pass(number, known))
             self._take_out()
+            if self.row.labelled and self.derivatives:
+                self._correct_hit(known)
             if self.row.value is not None:
                 value = self.body.code.number(self.numbers(known)[self.row.value])
                 if self.total is not None:
@@ -313,6 +338,13 @@ class Narrow(Rows):
                     self.body.put_some(self.values, i, value, count)
         if self.total is not None:
             self.total.put(self.total_at)
+
+    def _steady(self, known: Known) -> Known:
+        """What is known of the rows is the same for each of their classes."""
+        return {
+            name: x if x is NOTHING else Number(x.code, x.value, x.constant, steady=True)
+            for name, x in known.items()
+        }
 
     def kept_at(self, name: str, c: Value) -> Value:
         """After the columns of the arrays."""
@@ -373,6 +405,16 @@ class Narrow(Rows):
                     one = body.builder.extract_element(column, body.whole(k))
                     body.put_raw(array, self.builder.add(base, c), one)
 
+    def _correct_hit(self, known: Known) -> None:
+        """In a row that is ignored the first class gets the 0 that it has already."""
+        body, numbers = self.body, self.numbers(known)
+        for name, array in self.derivatives.items():
+            x = body.code.number(numbers[self.at_hit(name)])
+            narrow = body.narrowed(Number(body.code, body.code.spread(x.value)), array.format)
+            for k, (base, hit) in enumerate(zip(self._bases(), self.hits, strict=True)):
+                one = self.builder.extract_element(narrow, body.whole(k))
+                body.put_raw(array, self.builder.add(base, hit), one)
+
     def _of_row(self) -> Known:
         body, zero = self.body, self.body.whole(0)
         known: Known = {}
@@ -387,7 +429,7 @@ class Narrow(Rows):
             labels = [body.raw(self.labels, row) for row in self.rows]
             known[LABEL] = body.widened(body.gathered(labels), "int64")
             is_below = [self.builder.icmp_signed("<", label, zero) for label in labels]
-            hits = [
+            self.hits = hits = [
                 self.builder.select(below, zero, label)
                 for below, label in zip(is_below, labels, strict=True)
             ]
@@ -411,7 +453,7 @@ class Narrow(Rows):
         asked, kept_now = row.sources(number), row.kept(number)
         before = [name for k in range(number) for name in row.kept(k) if name in asked]
         with body.loop(body.whole(0), self.count) as c:
-            own: Known = {PLACE: body.number_of(c)}
+            own: Known = {PLACE: body.number_of(c)} | self.fixed(number)
             for index, (name, array) in enumerate(self.classes.items()):
                 if self.per_class[name]:
                     own[name] = body.one(array, c)

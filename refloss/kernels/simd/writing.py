@@ -205,6 +205,15 @@ class Body:
         with self.loop(self.whole(0), count) as k:
             self.put_raw(array, self.builder.add(index, k), self.raw(here, k))
 
+    def prefetch(self, array: Stored, index: Value, write: bool = False) -> None:
+        """Have what lies there brought near, while there is something else to do."""
+        pointer = self._pointer(array, index, _I8)
+        name = "llvm.prefetch.p0" if str(pointer.type) == "ptr" else "llvm.prefetch.p0i8"
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32])
+        module = self.builder.module
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        self.builder.call(function, [pointer, _I32(int(write)), _I32(3), _I32(1)])
+
     # Formats
 
     def widened(self, value: Value, format_: str) -> Number:

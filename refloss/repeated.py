@@ -1,0 +1,158 @@
+"""A call like one before: what was checked and planned for that one holds again.
+
+Most of a small call is checks of shapes, dtypes and options, which come out alike for arguments of
+like shapes, dtypes and options. Such a call is remembered by them and goes straight to the kernel,
+once what depends on the numbers themselves has been looked at again: labels, and whether
+probabilities are some. A call with weights is planned each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from refloss.arguments import Look, any_wrong
+from refloss.evaluation import Answer, Plan, Wanted, reduced
+from refloss.kernels import threads
+from refloss.vectorised import Elements, Prepared, Rows, address_of, arrays_of, prepare, room_of
+
+Array = Any
+
+MOST = 256  # calls that a loss remembers
+
+SCALARS = (float, int, str, bool, type(None))
+SIMPLE = ("float32", "float64")
+SURELY_FINITE = 1e30
+
+
+def description(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """What a call is remembered by; None if it has an argument that says too little of itself."""
+    found: list[Any] = [len(args), *kwargs]
+    for x in (*args, *kwargs.values()):
+        if type(x) is np.ndarray:
+            flags = x.flags
+            if not (flags.c_contiguous and flags.aligned):
+                return None
+            found += (x.dtype, x.shape)
+        elif type(x) in SCALARS:
+            found += (type(x), x)
+        else:
+            return None
+    return tuple(found)
+
+
+class Again:
+    """What is known of a call: where its arrays are among the arguments, and what runs."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        prepared: Prepared,
+        places: Mapping[str, int],
+        looks: Sequence[tuple[int, Callable[[Array], Array]]],
+    ) -> None:
+        self.looks = looks
+        self.prepared, self.denominator = prepared, plan.denominator
+        self.by_labels = plan.marks is not None and plan.reduction == "mean"
+        self.labels = places.get("labels")
+        self.classes, self.ignored = plan.classes, plan.marks[1] if plan.marks is not None else 0
+        order = prepared.order if isinstance(prepared, Rows) else list(plan.arrays)
+        self.order = [places.get(name, plan.arrays[name]) for name in order if name != "labels"]
+        self.writes_value = prepared.wants_value and not prepared.total
+        self.has_room = isinstance(prepared, Rows)
+        self.room = prepared.room if isinstance(prepared, Rows) else 0
+        # a row kernel has a place for values, whether or not it writes them
+        self.value_shape = plan.shape if self.writes_value else (1,)
+        self.gives_value = self.has_room or self.writes_value
+        self.extents = (plan.classes,) if self.has_room else ()
+        self.is_simple = prepared.model.dtype.name in SIMPLE
+
+    def answer(self, values: Sequence[Any]) -> Answer | None:
+        """The answer for arguments that are like those before; None if an entry is wrong."""
+        for place, wrong in self.looks:
+            if any_wrong(values[place], wrong):
+                return None
+        prepared, denominator = self.prepared, self.denominator
+        addresses = [address_of(values[k] if type(k) is int else k) for k in self.order]
+        if self.labels is not None:
+            from refloss.kernels import labels
+
+            marked = labels.marked(values[self.labels], self.classes, self.ignored)
+            if marked.wrong:
+                return None
+            addresses.append(address_of(marked.array))
+            if self.by_labels:
+                denominator = float(marked.kept)
+        value = None
+        if self.gives_value:
+            value = np.empty(self.value_shape, prepared.model.dtype)
+            addresses.append(address_of(value))
+        found = [np.empty(*one) for one in prepared.sources]
+        addresses += map(address_of, found)
+        scalars = prepared.scalars(denominator)
+
+        def work(piece: Any) -> tuple[float, float]:
+            part = piece[0] if self.has_room else piece
+            pair = np.zeros(2)
+            own = [address_of(pair)]
+            if self.has_room:
+                own.append(address_of(room_of(self.room)))
+            prepared.kernel(*addresses, *own, *scalars, part.start, part.stop, *self.extents)
+            high, low = pair.tolist()
+            return high, low
+
+        totals = threads.over(prepared.pieces, work)
+        if prepared.total:
+            value = self._reduced(totals, denominator)
+        elif not self.writes_value:
+            value = None
+        elif value is not None:
+            value = value[()]
+        if () in (shape for shape, _ in prepared.sources):
+            found = [one[()] for one in found]
+        return Answer(value, found[: prepared.split], found[prepared.split :])
+
+    def _reduced(self, totals: Sequence[tuple[float, float]], denominator: float) -> Any:
+        if self.is_simple and len(totals) == 1 and denominator > 0:
+            total = totals[0][0] + totals[0][1]
+            if -SURELY_FINITE < total < SURELY_FINITE and denominator < inf:
+                return self.prepared.model.dtype.type(total / denominator)
+        return reduced(self.prepared.model, totals, denominator)
+
+
+def remembered(
+    plan: Any, wanted: Wanted, values: Sequence[Any], looks: Sequence[Look]
+) -> Again | None:
+    """What a later call like this one may use; None if there would be too much to check.
+
+    ``looks`` are those that it took into its arrays.
+    """
+    if not isinstance(plan, Plan) or not plan.kernels.__name__.endswith(".cpu"):
+        return None
+    if plan.weight is not None:
+        return None
+    if plan.row_shape is not None and plan.row_shape[1] != 1:
+        return None
+    arrays = {n: array for n, array in arrays_of(plan).items() if n not in plan.constants}
+    if plan.marks is not None:
+        arrays["labels"] = plan.marks[0]
+    places = {name: _place(array, values) for name, array in arrays.items()}
+    again = [(_place(look.array, values), look.wrong) for look in looks]
+    if None in places.values() or any(place is None for place, _ in again):
+        return None
+    prepared = prepare(plan, wanted)
+    if isinstance(prepared, Elements) and any(one.shape != plan.shape for one in arrays.values()):
+        return None
+    return Again(plan, prepared, places, again)  # type: ignore[arg-type]
+
+
+def _place(array: Array, values: Sequence[Any]) -> int | None:
+    """Which of the arguments an array is, under whatever shape."""
+    for k, x in enumerate(values):
+        alike = type(x) is np.ndarray and x.dtype == array.dtype and x.size == array.size > 0
+        if alike and address_of(x) == address_of(array):
+            return k
+    return None
