@@ -70,8 +70,22 @@ def _text(part: Any) -> str | None:
         return None if None in parts else f"({','.join(map(str, parts))})"
     if part is None or isinstance(part, str | bool | int | float):
         return repr(part)
-    named = isinstance(part, FunctionType) and "<" not in part.__qualname__
-    return f"{part.__module__}:{part.__qualname__}" if named and _of_refloss(part) else None
+    return _formula(part) if isinstance(part, FunctionType) else None
+
+
+def _formula(function: FunctionType) -> str | None:
+    """Its name, those of what it calls and the numbers it uses: one may have been put in since."""
+    if "<" in function.__qualname__ or not _of_refloss(function):
+        return None
+    name = f"{function.__module__}:{function.__qualname__}"
+    used: list[str] = []
+    for inner in map(function.__globals__.get, function.__code__.co_names):
+        if isinstance(inner, FunctionType | int | float):
+            text = _text(inner)
+            if text is None:
+                return None
+            used.append(text)
+    return f"{name}[{','.join(used)}]" if used else name
 
 
 def _of_refloss(function: Any) -> bool:

@@ -280,6 +280,23 @@ def test_a_function_without_a_lasting_name_is_not_kept() -> None:
     assert not isinstance(cache.kept(shifted, ("a",))._cache, cache._Kept), "from elsewhere"
 
 
+def test_what_was_put_into_a_module_is_not_taken_for_what_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from refloss.formula import distance
+
+    texts = []
+    for name, other in [(None, None), ("size", distance.sign), ("INFINITY", 1.0)]:
+        with monkeypatch.context() as patch:
+            if name is not None:
+                patch.setattr(distance, name, other)
+            texts.append(cache._text((distance.share,)))
+    assert None not in texts
+    assert len(set(texts)) == 3
+    monkeypatch.setattr(distance, "size", shifted)
+    assert cache._text((distance.share,)) is None, "from elsewhere"
+
+
 def test_keys_are_told_apart() -> None:
     from refloss.formula.elementary import PROMISED_ULP
     from refloss.losses.mse_loss import value
