@@ -317,9 +317,13 @@ class RowWiring(Wiring):
         if self.lonely and plan.mass is not None:
             del table.reduced["total_mass"]
             table.make("total_mass", itself, x="hit_mass")
-            table.make("mass", at_hit, x="hit_mass")
-            table.make("other_mass", elsewhere, x="hit_mass")
-            table.make(f"{HIT}other_mass", itself, x=0)
+            if self.in_steps:
+                table.make("mass", at_hit, x="hit_mass")
+                table.make("other_mass", elsewhere, x="hit_mass")
+                table.make(f"{HIT}other_mass", itself, x=0)
+            else:
+                renamed = {"x": "mass", "big": "hit_mass", "at": LABEL}
+                table.make("other_mass", reductions.all_but, **renamed, rest=0)
 
     def _softmax(self, stem: str, array: str, temperature: str | float) -> None:
         table = self.table
@@ -410,7 +414,7 @@ class RowWiring(Wiring):
         source = self.table.make(f"{name}_plain", formula)
         source = self._poisoned(name, source, self._touched(formula))
         made = self._kept(name, self.table.make(f"{name}_scaled", self.scale, x=source))
-        if "labels" in self.plan.arrays:
+        if self.in_steps and "labels" in self.plan.arrays:
             self._at_hit()
         return made
 

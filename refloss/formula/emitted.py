@@ -152,7 +152,8 @@ class Code:
             one = self.number(1)
             rate = self._made(self.builder.fdiv(*self.together(one.value, y.value)), y)
             return self.multiply(x, rate)
-        return self._made(self.builder.fdiv(*self.together(x.value, y.value)), x, y)
+        flags = () if self.kind.keeps_lost else ("arcp",)  # one reciprocal for several quotients
+        return self._made(self.builder.fdiv(*self.together(x.value, y.value), flags=flags), x, y)
 
     def absolute(self, x: Number) -> Number:
         """|x|."""
@@ -487,7 +488,9 @@ def meaning(code: Code) -> Mapping[str, Any]:
         z = s * s
         r = series(atanh, z) * z
         half_square = 0.5 * f * f
-        correction = fma(n, ln2_low, low / high) if low is not NOTHING else n * ln2_low
+        if kind.keeps_lost and low is not NOTHING:
+            low = low / high  # which is 1 wherever a digit of the quotient would matter to others
+        correction = n * ln2_low if low is NOTHING else fma(n, ln2_low, low)
         inner = fma(s, half_square + r, correction)
         return n * ln2_high - ((half_square - inner) - f)
 
@@ -510,12 +513,18 @@ def meaning(code: Code) -> Mapping[str, Any]:
         y = where(x > -1, y, where(x == -1, -math.inf, math.nan))
         return where((x == x) & (x != 0), y, x)
 
+    def raised(x: Number, exponent: Number) -> Number:
+        if code.lanes == 1 or kind.keeps_lost:
+            return code.raised(x, exponent)
+        # for x >= 0; an exponent of 708 costs ten digits of two, of which enough are left
+        return code.number(where(exponent == 0, 1, exp(exponent * log(x))))
+
     def power(x: Any, exponent: Any) -> Number:
         base, raised_to = code.number(x), code.number(exponent)
         return code.branch(
             raised_to == 2,
             lambda: base * base,
-            lambda: code.branch(raised_to == 1, lambda: base, lambda: code.raised(base, raised_to)),
+            lambda: code.branch(raised_to == 1, lambda: base, lambda: raised(base, raised_to)),
         )
 
     def product(mass: Any, x: Any) -> Any:

@@ -78,6 +78,8 @@ def _formula(function: FunctionType) -> str | None:
     if "<" in function.__qualname__ or not _of_refloss(function):
         return None
     name = f"{function.__module__}:{function.__qualname__}"
+    if function.__module__ == "refloss.formula.words":
+        return name  # each reading has its own meaning for it
     used: list[str] = []
     for inner in map(function.__globals__.get, function.__code__.co_names):
         if isinstance(inner, FunctionType | int | float):
