@@ -17,7 +17,8 @@ import numpy as np
 from refloss.arguments import Look, any_wrong
 from refloss.evaluation import Answer, Plan, Wanted, reduced
 from refloss.kernels import threads
-from refloss.vectorised import Elements, Prepared, Rows, address_of, arrays_of, prepare, room_of
+from refloss.kernels.address import address_of
+from refloss.vectorised import Elements, Prepared, Rows, arrays_of, prepare, room_of
 
 Array = Any
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from array_api_compat import device
 
-from refloss.arguments import namespace
+from refloss.arguments import namespace, native
 from refloss.evaluation import Answer, Wanted, cast, over, reduced, runs
 from refloss.formula import direction, similarity
 from refloss.kernels import threads
@@ -106,6 +106,9 @@ class _Run:
         self.directions: dict[tuple[str, ...], Directions] = {}
         self.anchors = getattr(plan.kernels, "ANCHORS", ANCHORS)
         self.candidates = getattr(plan.kernels, "CANDIDATES", CANDIDATES)
+        # kernels that weigh a block in its place want to know whether all digits matter
+        few_digits = {"few_digits": native(plan.model) != np.float64}
+        self.accuracy = few_digits if hasattr(plan.kernels, "weigh") else {}
 
     def answer(self, wanted: Wanted) -> Answer:
         value = self.value() if wanted.value else None
@@ -172,7 +175,8 @@ class _Run:
             s = self.kernels.products(unit, self.of(candidates).unit[columns, :])
             where = self._place(rows, columns, columns.start)
             labels = (anchors.labels[rows], candidates.labels[columns])
-            seen = self.kernels.absorb(seen, s, *labels, where, self.plan.temperature)
+            temperature = self.plan.temperature
+            seen = self.kernels.absorb(seen, s, *labels, where, temperature, **self.accuracy)
         return seen
 
     def _place(self, rows: slice, columns: slice, first: int) -> Place:
@@ -224,6 +228,8 @@ class _Run:
         """By every argument, float64."""
         anchors, candidates = self.plan.anchors, self.plan.candidates
         _ = self.of(anchors), self.of(candidates), self.softmax  # made before threads want them
+        if self.accuracy:
+            _ = self.factor
         if anchors is candidates:
             pull = self._gathered(anchors, anchors, as_anchors=True, as_candidates=True)
             return self._by_argument(anchors, pull)
@@ -242,6 +248,8 @@ class _Run:
         """What the rows of one side get from the other side."""
         unit, other_unit = self.of(side).unit, self.of(other).unit
         temperature = self.plan.temperature
+        if self.accuracy:
+            return self._weighed(side, other, as_anchors, as_candidates)
 
         def gather(rows: slice) -> Pull:
             whole = self.xp.zeros_like(unit[rows, :])
@@ -263,6 +271,37 @@ class _Run:
             return Pull(whole, along)
 
         return self._joined(Pull, self._over(_rows(side.labels.shape[0], self.anchors), gather))
+
+    def _weighed(self, side: Side, other: Side, as_anchors: bool, as_candidates: bool) -> Pull:
+        """The same by kernels that weigh a block for both sides at once, in its place."""
+        unit, other_unit = self.of(side).unit, self.of(other).unit
+
+        def gather(rows: slice) -> Pull:
+            whole = self.xp.zeros_like(unit[rows, :])
+            along = whole[:, :1]
+            for columns in runs(other.labels.shape[0], self.candidates):
+                s = self.kernels.products(unit[rows, :], other_unit[columns, :])
+                part = self.kernels.weigh(
+                    s,
+                    (self._part(rows), self.factor[rows, :]) if as_anchors else None,
+                    (self._part(columns), self.factor[columns, :]) if as_candidates else None,
+                    (side.labels[rows], other.labels[columns]),
+                    self._place(rows, columns, columns.start),
+                    rows.start,
+                    self.plan.temperature,
+                    **self.accuracy,
+                )
+                whole = whole + self.kernels.combine(s, other_unit[columns, :])
+                along = along + part
+            return Pull(whole, along)
+
+        return self._joined(Pull, self._over(_rows(side.labels.shape[0], self.anchors), gather))
+
+    @cached_property
+    def factor(self) -> Array:
+        """What the decay of an anchor's negative is multiplied with."""
+        known = {**self.softmax._asdict(), "temperature": self.plan.temperature}
+        return self.kernels.map_formula(similarity.negative, known)
 
     def _over(self, rows: list[slice], work: Callable[[slice], Kind]) -> list[Kind]:
         return over(rows, work, self.plan.model, self.kernels)

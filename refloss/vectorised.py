@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from ctypes import c_void_p
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from refloss.calls import UPSTREAM
 from refloss.evaluation import Answer, reduced, runs
 from refloss.formula.emitted import DOUBLE, WORKING, Kind
 from refloss.kernels import threads
+from refloss.kernels.address import address_of
 from refloss.kernels.simd import elements, rows
 from refloss.kernels.simd.elements import Element
 from refloss.kernels.simd.rows import NARROW, Formats, Row
@@ -84,23 +84,6 @@ def arrays_of(plan: Plan, grad_output: Array | None = None) -> dict[str, Array]:
     if grad_output is not None:
         found[UPSTREAM] = grad_output
     return found
-
-
-def _asked_address(array: Array) -> int:
-    found: int = array.__array_interface__["data"][0]
-    return found
-
-
-def _read_address(array: Array) -> int:
-    # the first field of NumPy's public array structure, six times as fast as to ask for it
-    return c_void_p.from_address(id(array) + object.__basicsize__).value or 0
-
-
-_probe = np.ones(1)
-_is_first_field = _read_address(_probe) == _asked_address(_probe)
-
-address_of = _read_address if _is_first_field else _asked_address
-"""Where an array's numbers lie in memory."""
 
 
 def is_plain(array: Array) -> bool:

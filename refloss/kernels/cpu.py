@@ -16,14 +16,14 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from refloss.formula import direction, similarity
+from refloss.formula import direction
 from refloss.formula import distance as length
 from refloss.formula import softmax as row
-from refloss.formula.compiled import compile_formula, product
-from refloss.formula.elementary import select, two_sum
-from refloss.kernels.anchors import Place, Seen, Softmax
+from refloss.formula.compiled import compile_formula
+from refloss.formula.elementary import two_sum
 from refloss.kernels.cache import kept
 from refloss.kernels.metric import HIGHEST, LOWEST, Metric
+from refloss.kernels.simd import similarity as blocks
 
 Floats = NDArray[np.float64]
 Formula = Callable[..., Any]
@@ -270,147 +270,8 @@ def combine(weights: Floats, y: Floats) -> Floats:
     return weights @ y
 
 
-_decay_of = compile_formula(similarity.decay)
-_joined_top = compile_formula(similarity.joined_top)
-_joined_tail = compile_formula(similarity.joined_tail)
-_negative = compile_formula(similarity.negative)
-_coefficient = compile_formula(similarity.coefficient)
-_weighted = compile_formula(similarity.weighted)
-
-
-@kept
-def _top_of(x: Floats) -> tuple[float, int]:
-    """The largest number and where it comes first; NaN if there is one, and nowhere at -inf."""
-    best = np.full(LANES, -np.inf)
-    poison = np.zeros(LANES)
-    whole = x.size // LANES * LANES
-    for i in range(0, whole, LANES):
-        for j in range(LANES):
-            best[j] = select(x[i + j] > best[j], x[i + j], best[j])
-            poison[j] = select(x[i + j] == x[i + j], poison[j], x[i + j])
-    for i in range(whole, x.size):
-        best[0] = select(x[i] > best[0], x[i], best[0])
-        poison[0] = select(x[i] == x[i], poison[0], x[i])
-    top = best.max() + poison.sum()
-    if top > -np.inf:
-        for i in range(x.size):
-            if x[i] == top:
-                return top, i
-    return top, -1
-
-
-@kept
-def _absorb(
-    s: Floats,
-    row_labels: Any,
-    column_labels: Any,
-    self_at: int,
-    first: int,
-    temperature: float,
-    top: Floats,
-    top_at: Any,
-    tail: Floats,
-    positives: Floats,
-    count: Floats,
-) -> None:
-    columns = s.shape[1]
-    others = np.empty(columns)
-    decays = np.empty(columns)
-    for i in range(s.shape[0]):
-        own = self_at + i
-        others[:] = s[i]
-        if 0 <= own < columns:
-            others[own] = -np.inf
-        best, at = _top_of(others)
-        for j in range(columns):
-            decays[j] = _decay_of(others[j], best, temperature)
-        if at >= 0:
-            decays[at] = 0.0
-        elif not np.isnan(best):
-            decays[:] = 0.0
-        found, rest = 0.0, 0.0
-        for j in range(columns):
-            if row_labels[i] == column_labels[j] and j != own:
-                found, lost = two_sum(found, s[i, j])
-                rest += lost
-                count[i, 0] += 1.0
-        positives[i, 0] += found + rest
-        high, low = _sum_pair(decays)
-        if best > top[i, 0]:
-            top_at[i, 0] = first + at
-        tail[i, 0] = _joined_tail(top[i, 0], tail[i, 0], best, high + low, temperature)
-        top[i, 0] = _joined_top(top[i, 0], best)
-
-
-def absorb(
-    seen: Seen, s: Floats, row_labels: Any, column_labels: Any, place: Place, temperature: float
-) -> Seen:
-    """What is known of the anchors after one more block of candidates."""
-    after = Seen(*(part.copy() for part in seen))
-    where = (place.self_at, place.first)
-    _absorb(_frozen(s), row_labels, column_labels, *where, temperature, *after)
-    return after
-
-
-@kept
-def _pulls(
-    s: Floats,
-    row_labels: Any,
-    column_labels: Any,
-    self_at: int,
-    first: int,
-    temperature: float,
-    by_column: bool,
-    top: Floats,
-    top_at: Any,
-    tail: Floats,
-    mass: Floats,
-    weight: Floats,
-    out: Floats,
-) -> None:
-    rows, columns = s.shape
-    factor = np.empty(top.size)
-    for k in range(top.size):
-        factor[k] = _negative(tail[k], weight[k], temperature)
-    for i in range(rows):
-        for j in range(columns):  # as if all were negatives below the top
-            if by_column:
-                out[i, j] = product(factor[j], _decay_of(s[i, j], top[j], temperature))
-            else:
-                out[i, j] = product(factor[i], _decay_of(s[i, j], top[i], temperature))
-        for j in range(columns):
-            k, at = (j, first + i) if by_column else (i, first + j)
-            positive = row_labels[i] == column_labels[j]
-            if positive or top_at[k] == at:
-                c = _coefficient(
-                    _decay_of(s[i, j], top[k], temperature),
-                    1.0 if top_at[k] == at else 0.0,
-                    1.0 if positive else 0.0,
-                    tail[k],
-                    mass[k],
-                )
-                out[i, j] = _weighted(c, weight[k], temperature)
-        if 0 <= self_at + i < columns:
-            out[i, self_at + i] = 0.0
-
-
-def pulls(
-    s: Floats,
-    softmax: Softmax,
-    row_labels: Any,
-    column_labels: Any,
-    place: Place,
-    temperature: float,
-    *,
-    by_column: bool = False,
-) -> Floats:
-    """(R, C): the derivatives of the loss by the similarities; anchors may be the columns."""
-    out = np.empty(s.shape)
-    where = (place.self_at, place.first)
-    known = [part[:, 0].copy() for part in softmax]
-    _pulls(_frozen(s), row_labels, column_labels, *where, temperature, by_column, *known, out)
-    return out
-
+absorb = blocks.absorb
+weigh = blocks.weigh
 
 # Distances of every row of one array from every row of another -----------------------------------
 

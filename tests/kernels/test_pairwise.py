@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 import refloss
 from refloss.accuracy import Answer, Truth, ulp_error
+from refloss.formula import similarity
 from refloss.kernels import arrays, cpu, selection
 from refloss.kernels.anchors import NOWHERE, Place, Seen, Softmax
 from refloss.triplets import METRICS
@@ -141,6 +142,28 @@ def test_absorb_of_none_and_of_nan(kernels: ModuleType) -> None:
         assert np.isfinite(own.tail[0, 0])
 
 
+def pulls(
+    kernels: ModuleType,
+    s: Floats,
+    softmax: Softmax,
+    rows: Any,
+    columns: Any,
+    place: Place,
+    temperature: float,
+    by_column: bool = False,
+) -> Floats:
+    """What either kernels make of a block, those of the CPU in its place."""
+    if kernels is arrays:
+        return kernels.pulls(s, softmax, rows, columns, place, temperature, by_column=by_column)
+    known = {"tail": softmax.tail, "weight": softmax.weight, "temperature": temperature}
+    side = (softmax, kernels.map_formula(similarity.negative, known))
+    sides = (None, side) if by_column else (side, None)
+    made = s.copy()
+    along = kernels.weigh(made, *sides, (rows, columns), place, place.first, temperature, False)
+    within(along[:, 0], np.sum(made * s, axis=1), np.sum(np.abs(made * s), axis=1).max() + 1)
+    return made
+
+
 @BOTH
 @pytest.mark.parametrize("selfish", [True, False], ids=["self-excluded", "all"])
 @pytest.mark.parametrize("temperature", [0.05, 1.0])
@@ -153,18 +176,18 @@ def test_pulls(kernels: ModuleType, temperature: float, selfish: bool) -> None:
     mass = np.where(seen.count > 0, 1 / np.maximum(1, seen.count), 0)
     softmax = Softmax(seen.top, seen.top_at, seen.tail, mass, weight)
     place = Place(0 if selfish else NOWHERE, 0)
-    found = kernels.pulls(s, softmax, rows, columns, place, temperature)
+    found = pulls(kernels, s, softmax, rows, columns, place, temperature)
     own = np.eye(7, 11, dtype=bool) if selfish else np.zeros((7, 11), bool)
     decays = np.where(own, 0, np.exp(s / temperature))
     p = decays / decays.sum(axis=1, keepdims=True)
     expected = p - np.where(own, 0, mass * (rows[:, None] == columns))
     within(found, weight * expected / temperature, 1 / temperature**2)
     assert not found[own].any()
-    turned = kernels.pulls(s.T, softmax, columns, rows, place, temperature, by_column=True)
+    turned = pulls(kernels, s.T, softmax, columns, rows, place, temperature, by_column=True)
     np.testing.assert_array_equal(turned.T, found)
     part = slice(4, 11)
     place = Place(-4 if selfish else NOWHERE, 4)
-    cut = kernels.pulls(s[:, part], softmax, rows, columns[part], place, temperature)
+    cut = pulls(kernels, s[:, part], softmax, rows, columns[part], place, temperature)
     np.testing.assert_array_equal(cut, found[:, part])
 
 

@@ -180,13 +180,17 @@ class Body:
 
     def some(self, array: Stored, index: Value, count: Value) -> Number:
         """Fewer neighbouring numbers than there are lanes; zeros in the others."""
+        return self.widened(self.some_raw(array, index, count), array.format)
+
+    def some_raw(self, array: Stored, index: Value, count: Value) -> Value:
+        """The same as they are stored."""
         kind = ir.VectorType(_TYPES[array.format], LANES)
         room = cgutils.alloca_once_value(self.builder, ir.Constant(kind, None))
         self.builder.store(ir.Constant(kind, None), room)
         here = Stored(self.builder.ptrtoint(room, _I64), array.format)
         with self.loop(self.whole(0), count) as k:
             self.put_raw(here, k, self.raw(array, self.builder.add(index, k)))
-        return self.widened(self.builder.load(room), array.format)
+        return self.builder.load(room)
 
     def put(self, array: Stored, index: Value, x: Number) -> None:
         """Round one number, or a run of them, into an array."""
