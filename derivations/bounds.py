@@ -21,7 +21,7 @@ from derivations.algebra import Algebra
 from derivations.explorer import Path
 from derivations.facts import Facts
 from derivations.obligations import BOUNDED, PROVED, Obligation, RefutedError
-from refloss.formula import elementary
+from refloss.formula import elementary, emitted
 from refloss.formula.exponential import excess_series
 from refloss.formula.reading import read
 from refloss.formula.symbols import Quantity, exact, meaning
@@ -38,6 +38,8 @@ def obligations() -> Iterator[Obligation]:
         ("exp", "the argument is reduced to |r| <= ln 2 / 2 (1 + 2^-41)", exp_range),
         ("exp", "the polynomial is within 2^-57 of e^r, relatively", exp_polynomial),
         ("log", "the series is within 2^-60 of log m for m in [sqrt 1/2, sqrt 2)", log_series),
+        ("exp, few digits", "the polynomial is within 2^-45 of e^r, relatively", short_exp),
+        ("log, few digits", "the series is within 2^-55 of log m, relatively", short_log),
         ("ln 2", "n LN2_HIGH is exact for |n| < 2^11", ln2_exact),
         ("ln 2", "LN2_HIGH + LN2_LOW is ln 2 to 2^-97", ln2_sum),
     ):
@@ -160,10 +162,16 @@ def exp_polynomial() -> str:
     return exp_error(exp_coefficients())
 
 
-def exp_error(polynomial: Mapping[int, Rational]) -> str:
+def exp_error(polynomial: Mapping[int, Rational], power: int = -57) -> str:
     radius = exp_radius()
-    error = series_error(polynomial, one_over_factorial, radius, radius / 15)
-    return below(error * radius.exp(), -57)
+    error = series_error(polynomial, one_over_factorial, radius, radius / max(polynomial))
+    return below(error * radius.exp(), power)
+
+
+def short_exp() -> str:
+    """Of float64 arithmetic for results of fewer digits."""
+    factorials = emitted.factorials(emitted.WORKING)
+    return exp_error({k: Rational(*c.as_integer_ratio()) for k, c in enumerate(factorials)}, -45)
 
 
 # log -----------------------------------------------------------------------------------------
@@ -191,7 +199,14 @@ def atanh_coefficients() -> dict[int, Rational]:
     return {k: c for k, c in series.items() if c != 0}
 
 
-def log_error(polynomial: Mapping[int, Rational]) -> str:
+def short_log() -> str:
+    """Of float64 arithmetic for results of fewer digits."""
+    coefficients_ = enumerate(emitted.atanh_coefficients(emitted.WORKING))
+    series = {2 * k + 3: Rational(*c.as_integer_ratio()) for k, c in coefficients_}
+    return log_error({1: Rational(2), **series}, -55)
+
+
+def log_error(polynomial: Mapping[int, Rational], power: int = -60) -> str:
     """Of log m = 2 atanh s, relatively: |2 atanh s| >= 2 |s|, so a factor s cancels."""
     radius = (arb(2).sqrt() - 1) / (arb(2).sqrt() + 1)
     shifted = {k - 1: c for k, c in polynomial.items()}
@@ -203,7 +218,7 @@ def log_error(polynomial: Mapping[int, Rational]) -> str:
         radius,
         radius**2,
     )
-    return below(error / 2, -60)
+    return below(error / 2, power)
 
 
 # ln 2 ----------------------------------------------------------------------------------------

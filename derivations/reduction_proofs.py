@@ -62,6 +62,11 @@ def pieces() -> Iterator[Obligation]:
         "softmax: joined with nothing a part stays as it is": _softmax_of_nothing,
         "softmax: to take up a class joins a part of one class": _softmax_absorbed,
         "softmax: the state of all classes is what the row comes to": _softmax_finished,
+        "top: joined parts have the first of the largest": partial(
+            top_parts, reductions.top_joined
+        ),
+        "top: a class taken up wins if it is larger": partial(top_taken, reductions.top_absorbed),
+        "tail: all decays but that of the top, added": partial(tails, reductions.tail_absorbed),
         "others: joined parts sum, with the largest apart": (
             partial(others_parts, reductions.others_joined)
         ),
@@ -181,6 +186,69 @@ def _softmax_finished() -> str:
         yield _same(path, state, _PART)
 
     return counted(_show(reductions.softmax_finished, _PART, claims, _given()), "arm")
+
+
+# The same in two steps ---------------------------------------------------------------------------
+
+
+def top_parts(joined: Formula) -> str:
+    """Two parts, each with something in it or nothing, and the top of a whole row."""
+
+    def first(path: Path, state: State) -> Iterator[bool]:
+        second = path.holds(Condition(_b - _a, ">")) or (
+            path.holds(Condition(_b - _a, "==")) and path.holds(Condition(_at - _other_at, ">"))
+        )
+        yield _same(path, state, (_b, _other_at, 0) if second else (_a, _at, 0))
+
+    parts = (_a, _at, 0), (_b, _other_at, 0)
+    arms = sum(_show(joined, (*parts[0], *parts[1]), first, f) for f in _either_first())
+    nothing = reductions.TOP
+    for one, other, whole in (
+        (parts[0], nothing, parts[0]),
+        (nothing, parts[0], parts[0]),
+        (nothing, nothing, nothing),
+    ):
+
+        def stays(path: Path, state: State, whole: Sequence[Any] = whole) -> Iterator[bool]:
+            yield _same(path, state, whole)
+
+        arms += _show(joined, (*one, *other), stays, _given())
+
+    def finished(path: Path, state: State) -> Iterator[bool]:
+        yield _same(path, state, parts[0])
+
+    return counted(arms + _show(reductions.top_finished, parts[0], finished, _given()), "arm")
+
+
+def top_taken(absorbed: Formula) -> str:
+    """The classes of a part come in the order of their places."""
+
+    def claims(path: Path, state: State) -> Iterator[bool]:
+        wins = path.holds(Condition(_x - _a, ">"))
+        yield _same(path, state, (_x, _c, 0) if wins else (_a, _at, 0))
+
+    def alone(path: Path, state: State) -> Iterator[bool]:
+        yield _same(path, state, (_x, _c, 0))
+
+    arms = _show(absorbed, (_a, _at, 0, _x, _c), claims, _given((_c - _at, POSITIVE)))
+    return counted(arms + _show(absorbed, (*reductions.TOP, _x, _c), alone, _given()), "arm")
+
+
+def tails(absorbed: Formula) -> str:
+    """To take up a class, to join parts, and what the row comes to."""
+    arms = 0
+    for formula, numbers, total in (
+        (absorbed, (_S, 0, _x, 0, 0), _S + _x),
+        (absorbed, (_S, 0, _x, 0, 1), _S),
+        (reductions.tail_joined, (_S, 0, _others, 0), _S + _others),
+        (reductions.tail_finished, (_S, 0), _S),
+    ):
+
+        def claims(path: Path, state: State, total: Expr = total) -> Iterator[bool]:
+            yield _same(path, state, (total, 0))
+
+        arms += _show(formula, numbers, claims, _given())
+    return counted(arms, "arm")
 
 
 # All numbers but one -----------------------------------------------------------------------------
@@ -312,9 +380,10 @@ def wirings(variant: str) -> Iterator[Obligation]:
         ),
     }
     name = f"cross_entropy, {variant}" if variant else "cross_entropy"
-    for claim, (stated, formulas) in claims.items():
-        show = partial(_whole_row, statement, plan, quantities, stated, formulas)
-        yield Obligation(name, f"{claim}, taken up class by class", show)
+    for (claim, (stated, formulas)), in_steps in product(claims.items(), (False, True)):
+        show = partial(_whole_row, statement, plan, quantities, stated, formulas, in_steps)
+        way = "the softmax in two steps" if in_steps else "taken up class by class"
+        yield Obligation(name, f"{claim}, {way}", show)
 
 
 def _unweighted(statement: Statement) -> Statement:
@@ -338,13 +407,14 @@ def _whole_row(
     quantities: Mapping[str, Any],
     stated: Expr,
     formulas: Sequence[Formula],
+    in_steps: bool,
 ) -> str:
     arms = 0
     for place, grouping in rows(labels=statement.label is not None, value=not formulas):
         here = place.of(statement, stated)
 
         def ours(path: Path, place: Place = place, grouping: Grouping = grouping) -> Expr:
-            return Fused(path, place, plan, quantities, formulas).outcome(grouping)
+            return Fused(path, place, plan, quantities, formulas, in_steps).outcome(grouping)
 
         def theirs(path: Path, here: Expr = here) -> Expr:
             return path.resolve(here)
@@ -364,9 +434,10 @@ class Fused:
         plan: Plan,
         quantities: Mapping[str, Any],
         formulas: Sequence[Formula],
+        in_steps: bool,
     ) -> None:
-        self.path, self.place = path, place
-        self.wiring = wiring_of(plan, formulas, value=not formulas)
+        self.path, self.place, self.in_steps = path, place, in_steps
+        self.wiring = wiring_of(plan, formulas, value=not formulas, in_steps=in_steps)
         self.table, self.outputs = self.wiring.table, self.wiring.outputs
         self.arrays = {name: quantities[name] for name in self.table.each}
         numbers = {name: q for name, q in quantities.items() if name not in self.arrays}
@@ -389,16 +460,30 @@ class Fused:
     def outcome(self, grouping: Grouping) -> Expr:
         """The row's value, or a derivative at the place's class."""
         outputs: Outputs = self.outputs
+        quantities: Mapping[str, Any]
         wanted = outputs.value or outputs.derivatives[0]
         for reductions_ in self.table.passes([wanted]):
             found: dict[str, Any] = {}
             for one in reductions_:
                 found |= dict(zip(one.gives, self.reduced(one, grouping), strict=True))
             self.known |= found
-        quantities = self.table.numbers(self.known, self.read) if outputs.value else (
-            self.at(self.place.k)
-        )  # fmt: skip
+        if outputs.value:
+            quantities = self.table.numbers(self.known, self.read)
+        elif self.in_steps and self.place.y is not None:
+            quantities, wanted = self.written(wanted)
+        else:
+            quantities = self.at(self.place.k)
         return self.path.resolve(exact(quantities[wanted]))
+
+    def written(self, derivative: str) -> tuple[Mapping[str, Any], str]:
+        """What the CPU's kernels write: each class as if it were not the target's, that one anew.
+
+        They do so where nothing is left to reduce in the pass that writes.
+        """
+        if self.place.k == self.place.y:
+            return self.table.numbers(self.known, self.read), f"{HIT}{derivative}"
+        self.known["hit"] = Quantity(S.Zero)
+        return self.at(self.place.k), derivative
 
     def reduced(self, reduction: Reduction, grouping: Grouping) -> Sequence[Any]:
         """What a reduction comes to, its parts joined from left to right."""

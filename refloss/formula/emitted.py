@@ -364,12 +364,21 @@ class Nothing:
 NOTHING = Nothing()
 
 
+def factorials(kind: Kind) -> list[float]:
+    """The coefficients of e^r, |r| <= ln 2 / 2, from the constant up."""
+    return [float(Fraction(1, math.factorial(k))) for k in range(kind.exp_degree + 1)]
+
+
+def atanh_coefficients(kind: Kind) -> list[float]:
+    """Those of 2 atanh s behind 2 s, of s^3, s^5 and so on, for |s| <= 0.172."""
+    return [float(Fraction(2, k)) for k in range(3, kind.atanh_degree + 1, 2)]
+
+
 def meaning(code: Code) -> Mapping[str, Any]:
     """What each word means where this code is written."""
     kind, builder = code.kind, code.builder
     ln2_high, ln2_low = kind.ln2_high, kind.ln2_low
-    factorials = [float(Fraction(1, math.factorial(k))) for k in range(kind.exp_degree + 1)]
-    atanh = [float(Fraction(2, k)) for k in range(3, kind.atanh_degree + 1, 2)]
+    exponential, atanh = factorials(kind), atanh_coefficients(kind)
 
     def where(condition: Any, chosen: Any, otherwise: Any) -> Any:
         if isinstance(condition, bool):
@@ -416,11 +425,11 @@ def meaning(code: Code) -> Mapping[str, Any]:
         r = fma(-n, ln2_high, inside)
         if not kind.keeps_lost:
             s = fma(-n, ln2_low, r)
-            return whole, fma(series(factorials[2:], s), s * s, s), NOTHING
+            return whole, fma(series(exponential[2:], s), s * s, s), NOTHING
         r_low = -n * ln2_low
         s = r + r_low
         s_low = (r - s) + r_low
-        q = series(factorials[2:], s) * (s * s)
+        q = series(exponential[2:], s) * (s * s)
         t = s + q
         return whole, t, ((s - t) + q) + s_low * (1 + t)
 
@@ -435,7 +444,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         shifted = fma(inside, 1 / math.log(2), kind.magic)
         n = shifted - kind.magic
         s = fma(-n, ln2_low, fma(-n, ln2_high, inside))
-        y = fma(series(factorials[1:], s), s, 1)
+        y = fma(series(exponential[1:], s), s, 1)
         bits = code.bits(shifted)
         power = builder.shl(bits, code.integer(kind.shift, bits))
         y = code.of_bits(builder.add(code.bits(y), power))

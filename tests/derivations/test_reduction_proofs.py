@@ -4,6 +4,7 @@ import pytest
 
 from derivations import reduction_proofs
 from derivations.obligations import FAILED, PROVED, Obligation, settle
+from refloss import quantities
 from refloss.formula import exp, reductions, where
 
 
@@ -57,7 +58,27 @@ def others_with_the_smaller_apart(big, at, high, low, other_big, other_at, other
     )
 
 
+def top_that_the_last_takes(top, at, poison, z, place):
+    return where(z >= top, z, top), where(z >= top, place, at), where(z == z, poison, z)
+
+
+def top_with_the_later_place(top, at, poison, other_top, other_at, other_poison):
+    wins = where(other_top >= top, 1, 0)
+    return where(wins > 0, other_top, top), where(wins > 0, other_at, at), poison + other_poison
+
+
+def tail_with_the_top_in_it(tail, low, decay, decay_error, is_top):
+    return tail + decay, low + decay_error
+
+
+def elsewhere_as_at_hit(hit, x):
+    return where(hit > 0, x, 0)
+
+
 SHOWN = {
+    "top_absorbed": reduction_proofs.top_taken,
+    "top_joined": reduction_proofs.top_parts,
+    "tail_absorbed": reduction_proofs.tails,
     "softmax_joined": reduction_proofs.softmax_parts,
     "others_joined": reduction_proofs.others_parts,
 }
@@ -69,6 +90,9 @@ SHOWN = {
         ("softmax_joined", softmax_without_the_losers_top),
         ("softmax_joined", softmax_with_the_last_on_top),
         ("others_joined", others_with_the_smaller_apart),
+        ("top_absorbed", top_that_the_last_takes),
+        ("top_joined", top_with_the_later_place),
+        ("tail_absorbed", tail_with_the_top_in_it),
     ],
     ids=lambda one: getattr(one, "__name__", None),
 )
@@ -89,5 +113,15 @@ def test_a_wiring_with_a_wrong_join_fails(monkeypatch):
     monkeypatch.setattr(reductions, "softmax_joined", softmax_without_the_losers_top)
     value = next(reduction_proofs.wirings("class indices"))
     outcome = settle(value)
+    assert outcome.verdict == FAILED
+    assert "Error" not in outcome.detail.split(":")[0], outcome.detail
+
+
+def test_a_wiring_in_two_steps_with_a_wrong_mass_elsewhere_fails(monkeypatch):
+    monkeypatch.setattr(quantities, "elsewhere", elsewhere_as_at_hit)
+    *_, gradient = reduction_proofs.wirings("class indices")
+    assert "gradient" in gradient.claim
+    assert "two steps" in gradient.claim
+    outcome = settle(gradient)
     assert outcome.verdict == FAILED
     assert "Error" not in outcome.detail.split(":")[0], outcome.detail
