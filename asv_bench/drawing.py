@@ -102,26 +102,25 @@ def bars(
     unit: str,
     line: float,
     said: str,
-    width: int = 620,
+    width: int = 800,
 ) -> str:
     """Horizontal bars from 0, with a line to hold them against."""
-    left, right, thick = 240, 70, 22
+    left, right, thick = 340, 70, 22
     height = thick * len(rows) + 24
     top = _top(max([line, *(value for _, value in rows)]) or 1.0)
     scale = (width - left - right) / top
-    parts = []
+    x = left + line * scale
+    parts = [
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 20}" stroke="{WORSE}" '
+        f'stroke-dasharray="3 3"/>',
+        _text(x, height - 6, said, "middle"),
+    ]
     for index, (name, value) in enumerate(rows):
         y = index * thick
         parts += [
             _text(left - 8, y + 15, name, "end", "name"),
             f'<rect x="{left}" y="{y + 4}" width="{max(1.0, value * scale):.1f}" '
-            f'height="{thick - 8}" fill="{LINE}" rx="1.5"/>',
+            f'height="{thick - 8}" fill="{LINE}" fill-opacity="0.85" rx="1.5"/>',
             _text(left + value * scale + 6, y + 15, number(value, unit), kind="name"),
         ]
-    x = left + line * scale
-    parts += [
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 20}" stroke="{WORSE}" '
-        f'stroke-dasharray="3 3"/>',
-        _text(x, height - 6, said, "middle"),
-    ]
     return _svg(width, height, parts)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import comparison
 import drawing
 from cpu_cases import LOSSES, ROOMS, room_of, shown
 from history import Commit
 
 NO_ERRORS: Mapping[str, Any] = {"float32": None, "float64": None}
+NOTHING = {"time": None, "to_copy": None, "to_torch": None, "errors": NO_ERRORS}
 TEMPLATE = Path(__file__).resolve().parent / "site"
 
 # Numbers that are the same in every run: one measurement is enough to tell a change
@@ -102,8 +104,9 @@ def threshold_of(benchmark: str, thresholds: Mapping[str, float]) -> float:
 def steps(series: Series, threshold: float) -> Iterator[Step]:
     """Where both neighbours on one side are beyond both on the other, by more than the threshold.
 
-    One slow run between others is no step. At the newest commit there is one neighbour only: such a
-    step is not sure, unless the number is the same in every run.
+    One slow run between others is no step, and the nearest numbers of the two sides count. Beside
+    the oldest and the newest commit there is one neighbour only: such a step is not sure, unless
+    the number is the same in every run.
     """
     exact = bool(EXACT.search(series.benchmark))
     near = 1 if exact else 2
@@ -114,14 +117,9 @@ def steps(series: Series, threshold: float) -> Iterator[Step]:
         worse = min(after) > max(before) * (1 + threshold)
         better = max(after) * (1 + threshold) < min(before)
         if worse or better:
-            yield Step(
-                series,
-                known[at][0],
-                known[at - 1][0],
-                before[-1],
-                after[0],
-                exact or len(after) == near,
-            )
+            nearest = (max(before), min(after)) if worse else (min(before), max(after))
+            sure = len(before) == len(after) == near
+            yield Step(series, known[at][0], known[at - 1][0], *nearest, sure)
 
 
 def load(configuration: Any, commits: Sequence[Commit]) -> Measured | None:
@@ -177,14 +175,14 @@ def load(configuration: Any, commits: Sequence[Commit]) -> Measured | None:
 # What the page shows ------------------------------------------------------------------------------
 
 
-def standing(measured: Measured) -> list[dict[str, Any]]:
+def standing(measured: Measured, least: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row a loss: time, ratios and errors now, and how the time went."""
     found: dict[str, dict[str, Any]] = {}
     for series in measured.series:
         loss = series.parameters[0].partition(":")[0] if series.parameters else ""
         row = found.setdefault(
             loss,
-            {"loss": loss, "time": None, "to_copy": None, "to_torch": None, "errors": NO_ERRORS},
+            {**NOTHING, "loss": loss, "least": least.get(loss)},
         )
         name = series.benchmark
         if name.endswith(".time_value_and_gradient") and stands_for_all(loss, series):
@@ -233,6 +231,16 @@ def between(step: Step, measured: Measured, commits: Sequence[Commit]) -> list[C
     return list(reversed(commits[first:last]))
 
 
+def place_of(series: Series) -> tuple[Any, ...]:
+    """Losses in one order everywhere."""
+    loss = series.parameters[0].partition(":")[0] if series.parameters else ""
+    return (
+        (LOSSES.index(loss) if loss in LOSSES else len(LOSSES)),
+        series.benchmark,
+        series.parameters,
+    )
+
+
 def plots(measured: Measured, found: Sequence[Step], pattern: str) -> list[dict[str, Any]]:
     """One plot for each series of a kind that has been measured more than once."""
     titles = [f"{commit.hash[:8]} {commit.subject}" for commit in measured.commits]
@@ -268,8 +276,8 @@ def floor(measured: Measured) -> str:
 def page(
     measured: Measured | None,
     commits: Sequence[Commit],
-    comparison: Mapping[str, Any] | None,
-    repository: str,
+    report: Mapping[str, Any] | None,
+    project: str,
 ) -> str:
     """The page as HTML."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -281,13 +289,13 @@ def page(
     environment.filters["day"] = lambda when: f"{datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M}"
     template = environment.get_template("summary.html")
     if measured is None:
-        return template.render(measured=None, project=repository)
+        return template.render(measured=None, project=project)
     found = changes(measured)
     return template.render(
         measured=measured,
-        project=repository,
-        rows=standing(measured),
-        comparison=comparison,
+        project=project,
+        rows=standing(measured, comparison.least(report)),
+        comparison=comparison.shown(report) if report else None,
         steps=[(step, between(step, measured, commits)) for step in found],
         floor=floor(measured),
         times=plots(measured, found, r"\.time_value_and_gradient$"),
