@@ -1,12 +1,12 @@
 """Renew the generated parts of README.md; nothing between their markers is typed by hand.
 
-    python docs/tables.py                      the tables of losses and of times on a GPU, these
-        from the newest report of asv_bench/gpu.py in asv_bench/results/
+    python docs/tables.py                      the tables of losses, and of times on a CPU and on a
+        GPU, from the newest reports of asv_bench/compare.py and gpu.py in asv_bench/results/
     python docs/tables.py --audit report.json  also what the audit found, from
         refloss audit torch optax sklearn scipy pytorch_metric_learning --dtype float32 \
             --region bulk --region tails --region offset --region large --region confident \
             --region temperature --region near-duplicates --format json -o report.json
-    python docs/tables.py --check              exit 1 if one of the first two is not current
+    python docs/tables.py --check              exit 1 if one of these is not current
 """
 
 import argparse
@@ -26,6 +26,8 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "asv_bench" / "results"
 sys.path.append(str(ROOT / "asv_bench"))
 
+import compare_report  # noqa: E402
+import comparison  # noqa: E402
 from gpu_cases import CASES, PEERS  # noqa: E402
 
 
@@ -135,6 +137,9 @@ def main() -> int:
     options = parser.parse_args()
     before = README.read_text(encoding="utf-8")
     after = renewed(before, "losses", losses())
+    compared = comparison.newest(RESULTS)
+    times = compare_report.markdown(compared) if compared else "No run has been committed yet."
+    after = renewed(after, "speed", times)
     after = renewed(after, "gpu", gpu(newest(RESULTS)))
     if options.audit:
         report = json.loads(options.audit.read_text(encoding="utf-8"))
