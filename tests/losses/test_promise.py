@@ -1,4 +1,4 @@
-"""The promise: every certified answer, in every format and by both backends."""
+"""The promise: every certified answer, in long and short formats and by both backends."""
 
 from dataclasses import replace
 from functools import cache
@@ -7,7 +7,7 @@ import pytest
 
 import refloss
 from refloss import oracles
-from refloss.accuracy import FORMATS, Grade
+from refloss.accuracy import Grade
 from refloss.audit import Report, Target, audit_targets, framework
 from refloss.audit.calls import Call, call
 from refloss.audit.cases import Case
@@ -16,7 +16,13 @@ from refloss.loss import Loss, Promise
 
 from .enrolled import NAMES, NO_LOSSES
 
-DTYPES = tuple(FORMATS)
+# Kernels differ between short formats in how they load and store a number, which is no loss's own,
+# and the exhaustive sweeps put every number of both to the losses: one of the two, in turns.
+ASKED = [
+    (name, dtype)
+    for number, name in enumerate(oracles.names())
+    for dtype in (("float16", "bfloat16")[number % 2], "float32", "float64")
+]
 
 # A million numbers in some hundred array operations: as many logits, and a row of 50,257 classes,
 # pass the array path in other losses.
@@ -78,8 +84,7 @@ def test_every_public_loss_has_an_oracle_and_is_enrolled() -> None:
     assert losses == set(NAMES)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", oracles.names())
+@pytest.mark.parametrize(("name", "dtype"), ASKED)
 def test_every_certified_answer_is_met(name: str, dtype: str) -> None:
     report = audit_targets([target("numba")], [name], [dtype])
     assert not broken(report, "numba"), broken(report, "numba")
