@@ -38,6 +38,7 @@ DISTANCES = (*METRICS, "cosine")
 REDUCTIONS = ("mean", "mean_nonzero", "sum")
 
 SAFE = 2.0**900  # distances up to here can be summed without overflow
+ANCHORS = 64  # that a kernel takes in one call
 ROOM = 1 << 20  # numbers in the largest arrays of a block, unless kernels have a size of their own
 
 
@@ -146,7 +147,8 @@ class Batch:
 
     def _over_blocks(self, work: Callable[[slice], Array]) -> list[Array]:
         count, components = self.x.shape
-        held = count if self.together else count * components  # for each row, by the kernels
+        few = self.together or hasattr(self.kernels, "Mutual")
+        held = count if few else count * components  # for each row, by the kernels
         return over(self._cut(held), work, self.x, self.kernels)
 
     def _cut(self, held: int) -> list[slice]:
@@ -159,6 +161,11 @@ class Batch:
     @cached_property
     def distances(self) -> Array:
         """(N, N)."""
+        if hasattr(self.kernels, "Mutual"):
+            x = self.directions.unit if self.metric is None else self.x
+            mutual = self.kernels.Mutual(x, self.metric)
+            over(mutual.pieces, mutual.fill, self.x, self.kernels)
+            return mutual.found
         if self.metric is None:
             unit = self.directions.unit
             parts = self._over_blocks(lambda rows: self.kernels.angles(unit[rows, :], unit))
@@ -185,12 +192,23 @@ class Batch:
 
     def chosen(self, mining: str, margin: float) -> list[Chosen]:
         """What the triplets of each anchor come to."""
+        unit, margin = self.unit, margin * self.unit
+        if hasattr(self.kernels, "choose"):
+            return over(
+                runs(self.x.shape[0], ANCHORS),
+                lambda rows: Chosen(
+                    *self.kernels.choose(
+                        self.distances[rows, :], unit, self.labels, rows.start, mining, margin
+                    )
+                ),
+                self.x,
+                self.kernels,
+            )
         choose = hardest if mining == "hard" else regrouped
-        margin = margin * self.unit
         found = []
         many = self.anchors_together(self.x.shape[0]) if self.together else self.anchors()
         for anchor in many:
-            scaled = anchor._replace(distance=anchor.distance * self.unit)
+            scaled = anchor._replace(distance=anchor.distance * unit)
             found.append(choose(self.kernels, scaled, mining, margin))
         return found
 
@@ -199,11 +217,15 @@ class Batch:
         pulls = self._joined([self.xp.reshape(part.pull, (-1, self.x.shape[0])) for part in chosen])
         weight = pulls + self.xp.permute_dims(pulls, (1, 0))  # a distance belongs to both its ends
 
+        in_pieces = hasattr(self.kernels, "Mutual")  # and so the distances are wanted again
+
         def gather(rows: slice) -> Array:
+            known = {"distance": self.distances[rows, :]} if in_pieces else {}
             if self.metric is None:
                 unit = self.directions.unit
-                return self.kernels.turned(unit[rows, :], unit, weight[rows, :])
-            return self.kernels.steered(self.x[rows, :], self.x, weight[rows, :], self.metric)
+                return self.kernels.turned(unit[rows, :], unit, weight[rows, :], **known)
+            x = self.x[rows, :]
+            return self.kernels.steered(x, self.x, weight[rows, :], self.metric, **known)
 
         gathered = self._joined(self._over_blocks(gather))
         if self.metric is not None or not chosen:

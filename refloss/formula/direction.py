@@ -56,9 +56,14 @@ def gap(cosine: Any, apart: Any) -> Any:
     return where(2 * cosine > 1, apart, 1 - cosine)
 
 
+def swing(first: Any, second: Any, gap: Any) -> Any:
+    """dc/du for a unit vector, from 1 - c; not where the vectors are almost opposite."""
+    return (second - first) + gap * first
+
+
 def turn(first: Any, second: Any, cosine: Any, apart: Any, against: Any, length: Any) -> Any:
     """dc/dx, x the vector of ``first`` and ``length``."""
-    near = (second - first) + apart * first
+    near = swing(first, second, apart)
     opposite = (second + first) - against * first
     between = where(2 * cosine < -1, opposite, second - cosine * first)
     across = where(2 * cosine > 1, near, between)

@@ -122,3 +122,25 @@ def squared(total: Any, top: Any) -> Any:
 
 def squared_slope(residual: Any) -> Any:
     return 2 * residual
+
+
+# The slopes of whole vectors that are weighted: a rate for each pair, a step for each component
+
+
+def step(residual: Any) -> Any:
+    return residual
+
+
+def square_rate(weight: Any, distance: Any) -> Any:
+    """With the residual as its step; two equal vectors do not move each other."""
+    return where(distance == 0, 0, weight / distance)
+
+
+def squared_rate(weight: Any) -> Any:
+    """With the residual as its step."""
+    return 2 * weight
+
+
+def absolute_rate(weight: Any) -> Any:
+    """With the sign as its step."""
+    return weight

@@ -262,3 +262,16 @@ def total_absorbed(high: Any, low: Any, x: Any) -> State:
 
 def total_finished(high: Any, low: Any) -> State:
     return (where(absolute(high) < INFINITY, high + low, high),)
+
+
+# A total of numbers none of which is below 0 or above the base that it starts from: then what an
+# addition lost needs no look at which of the two is larger (T. J. Dekker 1971)
+
+
+def based_absorbed(high: Any, low: Any, x: Any) -> State:
+    total = high + x
+    return total, low + (x - (total - high))
+
+
+def based_finished(high: Any, low: Any, base: Any) -> State:
+    return ((high - base) + (low + sum_error(high, -base)),)

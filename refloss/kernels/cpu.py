@@ -23,12 +23,16 @@ from refloss.formula.compiled import compile_formula
 from refloss.formula.elementary import two_sum
 from refloss.kernels.cache import kept
 from refloss.kernels.metric import HIGHEST, LOWEST, Metric
+from refloss.kernels.mining import choose as choose
 from refloss.kernels.simd import similarity as blocks
+from refloss.kernels.simd.pairs import Panels, gather
 
 Floats = NDArray[np.float64]
 Formula = Callable[..., Any]
+Span = tuple[int, int]
 
 LANES = 8
+SIDE = 16  # panels of eight vectors along a piece of all distances
 
 _inner = numba.njit(error_model="numpy", nogil=True)
 
@@ -300,12 +304,13 @@ def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
             terms[d] = term(share(x[d] - y[d], top))
         return _sum_of(terms), top
 
-    def distances(x: Floats, y: Floats, out: Floats) -> None:
+    def mend(x: Floats, y: Floats, out: Floats, rows: Span, columns: Span) -> None:
         terms = np.empty(x.shape[1])
-        for i in range(x.shape[0]):
-            for k in range(y.shape[0]):
-                total, top = measured(x[i], y[k], terms)
-                out[i, k] = root(total, top)
+        for i in range(*rows):
+            for k in range(*columns):
+                if out[i, k] < 0.0:
+                    total, top = measured(x[i], y[k], terms)
+                    out[i, k] = root(total, top)
 
     def steered(x: Floats, y: Floats, weight: Floats, out: Floats) -> None:
         terms = np.empty(x.shape[1])
@@ -317,7 +322,7 @@ def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
                         r = x[i, d] - y[k, d]
                         out[i, d] += weight[i, k] * slope(r, share(r, top), total)
 
-    return kept(distances, metric), kept(steered, metric)
+    return kept(mend, metric), kept(steered, metric)
 
 
 def _slope_of(metric: Metric) -> Formula:
@@ -333,18 +338,75 @@ def _slope_of(metric: Metric) -> Formula:
     return of_residual
 
 
+def _measured(x: Floats, y: Floats, metric: Metric | None) -> Floats:
+    out = np.empty((x.shape[0], y.shape[0]))
+    one, other = Panels(x), Panels(y)
+    one.measure(other, metric, out, slice(0, len(one.panels)), slice(0, len(other.panels)), False)
+    _mend(metric)(_frozen(x), _frozen(y), out, (0, x.shape[0]), (0, y.shape[0]))
+    return out
+
+
+def _mend(metric: Metric | None) -> Formula:
+    """What takes with care the distances that were lost."""
+    return _mend_angles if metric is None else _length_kernels(metric)[0]
+
+
+class Mutual:
+    """The distances of all vectors from each other, (N, N), in pieces that threads may share.
+
+    A piece is a square on one side of the diagonal and its mirror image. Without a metric the
+    vectors are unit vectors, and their distance is 1 - cos.
+    """
+
+    def __init__(self, x: Floats, metric: Metric | None) -> None:
+        self.x, self.metric, self.panels = _frozen(x), metric, Panels(x)
+        self.found = np.empty((x.shape[0], x.shape[0]))
+        sides = range(0, len(self.panels.panels), SIDE)
+        self.pieces = [(first, second) for first in sides for second in sides if first <= second]
+
+    def fill(self, piece: tuple[int, int]) -> None:
+        """Find the distances of a piece."""
+        count = len(self.panels.panels)
+        one, other = (slice(first, min(first + SIDE, count)) for first in piece)
+        self.panels.measure(self.panels, self.metric, self.found, one, other, True)
+        rows, columns = (
+            (side.start * LANES, min(side.stop * LANES, len(self.x))) for side in (one, other)
+        )
+        for down, across in {(rows, columns), (columns, rows)}:
+            _mend(self.metric)(self.x, self.x, self.found, down, across)
+
+
 def distances(x: Floats, y: Floats, metric: Metric) -> Floats:
     """(R, D), (C, D) -> (R, C), from the differences themselves: near rows lose no digits."""
-    out = np.empty((x.shape[0], y.shape[0]))
-    _length_kernels(metric)[0](_frozen(x), _frozen(y), out)
-    return out
+    return _measured(x, y, metric)
 
 
-def steered(x: Floats, y: Floats, weight: Floats, metric: Metric) -> Floats:
+RATES: Mapping[Formula, tuple[Formula, str]] = {
+    length.square_slope: (length.square_rate, "residual"),
+    length.squared_slope: (length.squared_rate, "residual"),
+    length.absolute_slope: (length.absolute_rate, "sign"),
+}
+NEAR, FAR = 2.0**-450, 2.0**450  # between them a distance has a reciprocal and a square
+
+
+def steered(
+    x: Floats, y: Floats, weight: Floats, metric: Metric, distance: Floats | None = None
+) -> Floats:
     """(R, D): for each row of x, the weighted sum of the slopes of its distances."""
-    out = np.zeros(x.shape)
-    _length_kernels(metric)[1](_frozen(x), _frozen(y), _frozen(weight), out)
-    return out
+    distance = distances(x, y, metric) if distance is None else distance
+    usual = (distance == 0) | ((distance > NEAR) & (distance < FAR))
+    if not usual.all() or metric.slope not in RATES or not _moderate(x, y):
+        out = np.zeros(x.shape)
+        _length_kernels(metric)[1](_frozen(x), _frozen(y), _frozen(weight), out)
+        return out
+    rate, step = RATES[metric.slope]
+    factors = map_formula(rate, {"weight": weight, "distance": distance})
+    return gather(step, x, y, factors, factors)
+
+
+def _moderate(*arrays: Floats) -> bool:
+    """Whether all numbers are finite, and so are their differences."""
+    return all(x.size == 0 or bool(np.max(np.abs(x)) < HIGHEST) for x in arrays)
 
 
 _overlap = compile_formula(direction.overlap)
@@ -362,19 +424,18 @@ def _total_of(part: Any, u: Floats, v: Floats, terms: Floats) -> float:
 
 
 @kept
-def _angles(u: Floats, v: Floats, out: Floats) -> None:
+def _mend_angles(u: Floats, v: Floats, out: Floats, rows: Span, columns: Span) -> None:
     terms = np.empty(u.shape[1])
-    for i in range(u.shape[0]):
-        for k in range(v.shape[0]):
-            cosine = _total_of(_overlap, u[i], v[k], terms)
-            out[i, k] = _angle(cosine, _total_of(_apart, u[i], v[k], terms))
+    for i in range(*rows):
+        for k in range(*columns):
+            if out[i, k] < 0.0:
+                cosine = _total_of(_overlap, u[i], v[k], terms)
+                out[i, k] = _angle(cosine, _total_of(_apart, u[i], v[k], terms))
 
 
 def angles(u: Floats, v: Floats) -> Floats:
     """Unit vectors (R, D), (C, D) -> (R, C): 1 - cos, without cancellation where it is small."""
-    out = np.empty((u.shape[0], v.shape[0]))
-    _angles(_frozen(u), _frozen(v), out)
-    return out
+    return _measured(u, v, None)
 
 
 @kept
@@ -391,8 +452,15 @@ def _turned(u: Floats, v: Floats, weight: Floats, out: Floats) -> None:
                     out[i, d] -= weight[i, k] * turn
 
 
-def turned(u: Floats, v: Floats, weight: Floats) -> Floats:
+def turned(u: Floats, v: Floats, weight: Floats, distance: Floats | None = None) -> Floats:
     """(R, D): for each row of u, the weighted sum of the slopes of its ``angles`` on the sphere."""
+    gap = angles(u, v) if distance is None else distance
+    usual = gap < OPPOSITE if _moderate(u, v) else np.zeros(gap.shape, bool)
     out = np.zeros(u.shape)
-    _turned(_frozen(u), _frozen(v), _frozen(weight), out)
-    return out
+    if not usual.all():
+        _turned(_frozen(u), _frozen(v), _frozen(np.where(usual, 0.0, weight)), out)
+        weight, gap = np.where(usual, weight, 0.0), np.where(usual, gap, 0.0)
+    return out - gather("swing", u, v, weight, gap) if _moderate(u, v) else out
+
+
+OPPOSITE = 1.5  # of 1 - cos; beyond, 1 + cos is what has to keep its digits
