@@ -465,7 +465,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     for change in changes:
         if change.kind != "ulp" or change.worse:
-            mark = ("  " if change.kind != "parallel" else "~ ") if not change.worse else "! "
+            decides = change.kind != "parallel"
+            mark = ("! " if change.worse else "  ") if decides else "~ "
             say(mark + shown(change))
     status = verdict(changes)
     counts = ", ".join(f"{sum(change.kind == kind for change in changes)} {kind}" for kind in KINDS)

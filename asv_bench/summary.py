@@ -25,7 +25,7 @@ TEMPLATE = Path(__file__).resolve().parent / "site"
 # Numbers that are the same in every run: one measurement is enough to tell a change
 EXACT = re.compile(r"track_max_ulp")
 # What is shown but blames no commit: it depends on what else the machine does
-INFORMS = re.compile(r"time_parallel|track_import|track_first_call|track_ratio_to_torch")
+INFORMS = re.compile(r"time_parallel|track_import|track_first_call|track_ratio")
 
 
 @dataclass(frozen=True)

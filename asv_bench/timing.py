@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 import cpu_cases
@@ -13,8 +14,9 @@ Params = list[list[str]]
 class Timed:
     """A call that has been made before; the median of a few repetitions counts.
 
-    On one thread, and those times decide. What several threads do on a busy machine only informs:
-    `Parallel`.
+    On one thread, by the time that the process had a CPU: what else the machine does in between
+    would be taken for the commit's. Those times decide. What several threads take only informs, and
+    has to be taken by the clock on the wall: `Parallel`.
     """
 
     rounds = 1
@@ -23,6 +25,7 @@ class Timed:
     warmup_time = 0.0  # `setup` has called already
     timeout = 120.0
     param_names = ("loss", "shape", "dtype")
+    timer = staticmethod(time.process_time)
     threads = 1
     part = ""
     params: ClassVar[Params] = []
@@ -73,6 +76,7 @@ class Parallel(Timed):
     """Value and gradient on two threads."""
 
     part = "value_and_gradient"
+    timer = staticmethod(time.perf_counter)
     threads = 2
 
     def time_parallel_value_and_gradient(self, *case: Any) -> None:

@@ -15,6 +15,7 @@ class Backends:
     param_names = ("loss", "backend", "dtype")
     rounds, repeat, sample_time = 1, timing.Timed.repeat, timing.Timed.sample_time
     warmup_time, timeout = 0.0, timing.Timed.timeout
+    timer = staticmethod(timing.Timed.timer)
 
     def setup(self, loss: str, backend: str, dtype: str) -> None:
         cpu_cases.threads(1)
