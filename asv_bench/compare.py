@@ -51,7 +51,7 @@ VERSIONS = (
     *("pytorch-metric-learning", "optax"),
 )
 
-SECONDS, QUICK = 6.0, 0.5  # for all turns of a case
+SECONDS, QUICK = 4.0, 0.5  # for all turns of a case
 LEAST, LEAST_QUICK, MOST = 5, 2, 60  # turns
 TURN = 0.02  # seconds of calls in a turn
 PAUSE = 0.01  # before each: the threads of the one before stop spinning

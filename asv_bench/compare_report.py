@@ -11,6 +11,7 @@ from compare_cases import LINES, OWN, Line
 Row = dict[str, Any]
 NOTHING = "–"
 FLOORS = ("copy", "products")
+BUSY = 0.5  # programs that want a CPU, on average over the minute before
 HEADS = {
     "sklearn": "scikit-learn",
     "jax": "JAX",
@@ -49,6 +50,8 @@ def _timed(result: Mapping[str, Any] | None) -> bool:
 
 def _met(line: Line, row: Row, found: Row) -> bool | None:
     """Whether every aim that says something about this row is reached; None if none does."""
+    if doubtful(row):
+        return False
     aim, limit, own = line.aim, row.get("limit"), row["results"][OWN]
     each = aim.each if line.kind != "threads" or limit == "arithmetic" else None
     floor = aim.floor if limit in ("memory", "products") else None
@@ -65,6 +68,12 @@ def _met(line: Line, row: Row, found: Row) -> bool | None:
         if number is not None and least is not None
     ]
     return all(verdicts) if verdicts else None
+
+
+def doubtful(row: Row) -> bool:
+    """Whether several peers contradict refloss, and none agrees: then refloss may be wrong."""
+    others = [row["results"][peer] for peer in row["results"] if peer not in (OWN, *FLOORS)]
+    return sum("disagrees" in one for one in others) > 1 and not any(map(_timed, others))
 
 
 def line(of: Line, rows: Sequence[Row]) -> dict[str, Any]:
@@ -177,6 +186,8 @@ def progress(of: Line, row: Row) -> str:
 def show(report: Mapping[str, Any]) -> None:
     """The whole report, on the terminal."""
     print(f"\n{ran_on(report)}\n{limits(report)}")
+    if report["machine"]["load_before"] > BUSY:
+        print("Other programs were running before this one: take the times again when it is quiet.")
     for name, one in report["lines"].items():
         print(f"\n{one['title']}\n  aim: {one['aim']}\n")
         print(*aligned(table(LINES[name], one["rows"])), sep="\n")

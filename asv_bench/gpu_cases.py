@@ -172,12 +172,13 @@ def torch_losses() -> Mapping[str, Callable[..., Any]]:
     import torch
     import torch.nn.functional as F  # noqa: N812
 
-    def focal(x: Any, target: Any) -> Any:  # as in torchvision
+    def focal(x: Any, target: Any, reduction: str = "mean") -> Any:  # as in torchvision
         p = torch.sigmoid(x)
         entropy = F.binary_cross_entropy_with_logits(x, target, reduction="none")
         p_t = p * target + (1 - p) * (1 - target)
         alpha_t = 0.25 * target + 0.75 * (1 - target)
-        return (alpha_t * entropy * (1 - p_t) ** 2).mean()
+        each = alpha_t * entropy * (1 - p_t) ** 2
+        return each.sum() if reduction == "sum" else each.mean()
 
     def similarities(x: Any) -> Any:
         unit = F.normalize(x)
