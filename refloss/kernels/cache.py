@@ -24,6 +24,7 @@ import numba
 import numpy
 from llvmlite.binding import add_symbol, address_of_symbol
 from numba.core.bytecode import FunctionIdentity
+from numba.core.codegen import CPUCodeLibrary
 from numba.core.compiler import CompileResult
 from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
@@ -36,7 +37,13 @@ OPTIONS = {"error_model": "numpy", "nogil": True}
 WITHOUT_EFFECT = ("NUMBA_CACHE", "NUMBA_NUM_THREADS", "NUMBA_THREADING", "NUMBA_ENABLE_CUDASIM")
 
 
-def kept(function: Callable[..., Any], key: tuple[Any, ...] = (), **options: Any) -> Any:
+def kept(
+    function: Callable[..., Any],
+    key: tuple[Any, ...] = (),
+    *,
+    in_instructions: bool = False,
+    **options: Any,
+) -> Any:
     """The function compiled by Numba, and loaded from disk where an earlier process compiled it.
 
     Parameters
@@ -47,6 +54,9 @@ def kept(function: Callable[..., Any], key: tuple[Any, ...] = (), **options: Any
         What tells this function from others of its name: strings, numbers, functions at the top
         level of a module, and tuples of these. All that the code depends on must be in it, or be
         written in refloss's sources.
+    in_instructions : bool
+        Whether the body is written in instructions on vectors, of which a compiler has little to
+        make: that little takes two thirds of the time.
     **options
         For ``numba.njit``; ``nogil`` and NumPy's error model unless they say otherwise.
 
@@ -57,10 +67,39 @@ def kept(function: Callable[..., Any], key: tuple[Any, ...] = (), **options: Any
     """
     options = OPTIONS | options
     dispatcher = numba.njit(**options)(function)
+    if in_instructions:
+        dispatcher._compiler.compile = _with_few_passes(dispatcher._compiler.compile)
     text = _text((function.__module__, function.__qualname__, key, tuple(sorted(options.items()))))
     if text is not None and _of_refloss(function):
         dispatcher._cache = _Kept(text)
     return dispatcher
+
+
+def _with_few_passes(compile_: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile without loops to vectorise and functions to inline.
+
+    Numba holds a lock while it compiles: what is put in its place for so long meets nobody else.
+    """
+
+    def of_function(library: Any, module: Any) -> None:
+        module.data_layout = library._codegen._data_layout
+
+    def of_module(library: Any) -> None:
+        passes, builder = library._codegen._module_pass_manager(
+            opt=1, loop_vectorize=False, slp_vectorize=False
+        )
+        passes.run(library._final_module, builder)
+
+    def compile_with_few_passes(*arguments: Any) -> Any:
+        usual = CPUCodeLibrary._optimize_functions, CPUCodeLibrary._optimize_final_module
+        few = of_function, of_module
+        try:
+            CPUCodeLibrary._optimize_functions, CPUCodeLibrary._optimize_final_module = few
+            return compile_(*arguments)
+        finally:
+            CPUCodeLibrary._optimize_functions, CPUCodeLibrary._optimize_final_module = usual
+
+    return compile_with_few_passes
 
 
 def _text(part: Any) -> str | None:

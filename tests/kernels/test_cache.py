@@ -42,7 +42,7 @@ def written(number):
         return types.void(x, out), build
     def filled(x, out):
         body(x, out)
-    return kept(filled, (str(number),))
+    return kept(filled, (str(number),), in_instructions=True)
 
 def ask(kind, number):
     if kind == "made":
@@ -250,6 +250,19 @@ def test_it_can_be_switched_off(empty: Path) -> None:
     assert run(empty, SHIFTED, REFLOSS_CACHE_DIR="off") == ["3.0", "0", "1"]
     assert not (empty / "off").exists()
     assert not files(empty)
+
+
+def test_numba_compiles_others_as_it_did() -> None:
+    from numba.core.codegen import CPUCodeLibrary
+
+    def of_function(x: float) -> float:
+        return x + 1.0
+
+    before = CPUCodeLibrary._optimize_functions, CPUCodeLibrary._optimize_final_module
+    assert cache.kept(of_function, in_instructions=True)(1.0) == 2.0
+    with pytest.raises(cache.numba.TypingError):
+        cache.kept(of_function, in_instructions=True)("no number")
+    assert before == (CPUCodeLibrary._optimize_functions, CPUCodeLibrary._optimize_final_module)
 
 
 def test_a_fork_gives_names_of_its_own() -> None:

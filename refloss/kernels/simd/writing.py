@@ -352,4 +352,4 @@ def kernel(write: Callable[[Any, Sequence[Value]], None], key: tuple[Any, ...]) 
     def run(*numbers: Any) -> None:
         body(numbers)
 
-    return kernel_cache.kept(run, key)
+    return kernel_cache.kept(run, key, in_instructions=True)
