@@ -44,10 +44,13 @@ def peers() -> Iterator[ModuleType]:
 
 
 def small(cases: ModuleType, line: str) -> list[Case]:
-    """The cases of a line at a shape that takes no time, each once."""
+    """What a line asks for at shapes that take no time, each in one dtype or the other."""
     rooms = importlib.import_module("cpu_cases")
-    shapes = {one: SMALL[rooms.room_of(one.loss)] for one in cases.LINES[line].cases}
-    return list(dict.fromkeys(replace(one, shape=shape) for one, shape in shapes.items()))
+    asked = dict.fromkeys((one.loss, one.variant, one.part) for one in cases.LINES[line].cases)
+    return [
+        cases.Case(loss, SMALL[rooms.room_of(loss)], cases.DTYPES[number % 2], variant, part)
+        for number, (loss, variant, part) in enumerate(asked)
+    ]
 
 
 # Cases --------------------------------------------------------------------------------------------
@@ -75,35 +78,39 @@ def test_bytes_that_move_are_those_of_inputs_and_outputs(cases: ModuleType) -> N
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("peer", ["torch", "jax", "sklearn", "scipy"])
-@pytest.mark.parametrize("line", ["cross-entropy", "others", "value", "curvature"])
+@pytest.mark.parametrize(
+    ("line", "peer"),
+    [
+        (line, peer)
+        for line in ("cross-entropy", "others", "value", "curvature")
+        for peer in ("torch", "jax", "sklearn", "scipy")
+        if (line, peer) != ("curvature", "scipy")
+    ],
+)
 def test_a_peer_that_has_a_loss_agrees(
     cases: ModuleType, peers: ModuleType, line: str, peer: str
 ) -> None:
-    if peer not in cases.LINES[line].peers:
-        pytest.skip(f"{peer} has nothing to say here")
     answered = []
     for case in small(cases, line):
         given = cases.given(case)
-        own, truth = answer(peers, "refloss", case, given)
+        truth = answer(peers, "refloss", case, given)
         try:
-            _, theirs = answer(peers, peer, case, given)
+            theirs = answer(peers, peer, case, given)
         except peers.NotRunError:
             continue
         assert peers.disagreement(case, truth, theirs) is None, case.name
-        assert own is not None
         answered.append(case)
     assert answered
 
 
 def answer(peers: ModuleType, peer: str, case: Case, given: Any) -> Any:
     found = peers.contestant(peer, case, given, 1)
-    return found, found.read(found.call())
+    return found.read(found.call())
 
 
 def test_a_wrong_gradient_disagrees(cases: ModuleType, peers: ModuleType) -> None:
     case = cases.Case("huber_loss", (40,))
-    _, (value, gradient) = answer(peers, "refloss", case, cases.given(case))
+    value, gradient = answer(peers, "refloss", case, cases.given(case))
     off = gradient.copy()
     off[7] += 1e-3 * np.max(np.abs(gradient))
     assert peers.disagreement(case, (value, gradient), (value, gradient)) is None
