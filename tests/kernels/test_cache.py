@@ -155,7 +155,7 @@ def test_an_edited_source_is_never_stale(empty: Path) -> None:
     edits = [
         ("losses/mse_loss.py", "return r * r", "return r * r * r"),
         ("formula/distance.py", "return share * share", "return share * share * share"),
-        ("formula/compiled.py", "return abs(x)", "return abs(x) + 1.0"),
+        ("formula/emitted.py", "return code.absolute(x)", "return code.absolute(x + x)"),
         ("kernels/cpu.py", "return total, rest", "return total + 1.0, rest"),
     ]
     code = (
@@ -163,7 +163,8 @@ def test_an_edited_source_is_never_stale(empty: Path) -> None:
         "from refloss.kernels import cpu\n"
         "from refloss.triplets import METRICS\n"
         "x, y = np.array([[2.0, 5.0]]), np.zeros((1, 2))\n"
-        "print(refloss.mse_loss(x, y), cpu.distances(x, y, METRICS['sqeuclidean']))"
+        "print(refloss.mse_loss(x, y), refloss.l1_loss(x, y), cpu.sum_pair(x))\n"
+        "print(cpu.distances(x, y, METRICS['sqeuclidean']))"
     )
     seen = [run(empty, code)]
     assert run(empty, code) == seen[0]
