@@ -125,9 +125,16 @@ class Batch:
         self.together = hasattr(kernels, "running_sums")
         self.room = getattr(kernels, "ROOM", ROOM)
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether the kernels find all distances at once, and want them again for the gradient."""
+        return hasattr(self.kernels, "Mutual")
+
     @cached_property
     def has_nan(self) -> bool:
         """Whether a distance between two rows has no value, or a number is missing."""
+        if self.in_pieces:
+            return bool(self.xp.any(self.xp.isnan(self.x))) or self.surveyed[0]
         rows = self.xp.arange(self.x.shape[0], device=device(self.x))
         missing = self.xp.isnan(self.distances) & (rows[:, None] != rows[None, :])
         return bool(self.xp.any(self.xp.isnan(self.x))) or bool(self.xp.any(missing))
@@ -135,10 +142,18 @@ class Batch:
     @cached_property
     def unit(self) -> float:
         """What distances are multiplied with while hinges are summed, so that no sum overflows."""
+        if self.in_pieces:
+            return 2.0**-64 if self.surveyed[1] > SAFE else 1.0
         finite = self.xp.isfinite(self.distances)
         largest = self.xp.where(finite, self.distances, self.xp.zeros_like(self.distances))
         huge = largest.shape[0] > 0 and float(self.xp.max(largest)) > SAFE
         return 2.0**-64 if huge else 1.0
+
+    @cached_property
+    def surveyed(self) -> tuple[bool, float]:
+        """Whether a distance between two rows has no value, and the largest finite one."""
+        missing, largest = self.kernels.survey(self.distances)
+        return bool(missing), float(largest)
 
     @cached_property
     def directions(self) -> Vector:
@@ -147,9 +162,9 @@ class Batch:
 
     def _over_blocks(self, work: Callable[[slice], Array]) -> list[Array]:
         count, components = self.x.shape
-        few = self.together or hasattr(self.kernels, "Mutual")
-        held = count if few else count * components  # for each row, by the kernels
-        return over(self._cut(held), work, self.x, self.kernels)
+        held = count if self.together else count * components  # for each row, by the kernels
+        blocks = runs(count, ANCHORS) if self.in_pieces else self._cut(held)
+        return over(blocks, work, self.x, self.kernels)
 
     def _cut(self, held: int) -> list[slice]:
         """The rows in pieces, for which so many numbers a row are held."""
@@ -161,7 +176,7 @@ class Batch:
     @cached_property
     def distances(self) -> Array:
         """(N, N)."""
-        if hasattr(self.kernels, "Mutual"):
+        if self.in_pieces:
             x = self.directions.unit if self.metric is None else self.x
             mutual = self.kernels.Mutual(x, self.metric)
             over(mutual.pieces, mutual.fill, self.x, self.kernels)
@@ -215,17 +230,20 @@ class Batch:
     def gradient(self, chosen: Sequence[Chosen]) -> Array:
         """Of the sum of the losses, by the embeddings."""
         pulls = self._joined([self.xp.reshape(part.pull, (-1, self.x.shape[0])) for part in chosen])
-        weight = pulls + self.xp.permute_dims(pulls, (1, 0))  # a distance belongs to both its ends
 
-        in_pieces = hasattr(self.kernels, "Mutual")  # and so the distances are wanted again
+        # a distance belongs to both its ends
+        if self.in_pieces:
+            weights = self.kernels.add_mirrored(pulls)
+        else:
+            weights = pulls + self.xp.permute_dims(pulls, (1, 0))
 
         def gather(rows: slice) -> Array:
-            known = {"distance": self.distances[rows, :]} if in_pieces else {}
+            weight = weights[rows, :]
+            known = {"distance": self.distances[rows, :]} if self.in_pieces else {}
             if self.metric is None:
                 unit = self.directions.unit
-                return self.kernels.turned(unit[rows, :], unit, weight[rows, :], **known)
-            x = self.x[rows, :]
-            return self.kernels.steered(x, self.x, weight[rows, :], self.metric, **known)
+                return self.kernels.turned(unit[rows, :], unit, weight, **known)
+            return self.kernels.steered(self.x[rows, :], self.x, weight, self.metric, **known)
 
         gathered = self._joined(self._over_blocks(gather))
         if self.metric is not None or not chosen:

@@ -24,8 +24,10 @@ from refloss.formula.elementary import two_sum
 from refloss.kernels.cache import kept
 from refloss.kernels.metric import HIGHEST, LOWEST, Metric
 from refloss.kernels.mining import choose as choose
+from refloss.kernels.mining import survey as survey
 from refloss.kernels.simd import similarity as blocks
 from refloss.kernels.simd.pairs import Panels, gather
+from refloss.kernels.simd.pairs import add_mirrored as add_mirrored
 
 Floats = NDArray[np.float64]
 Formula = Callable[..., Any]
@@ -341,8 +343,9 @@ def _slope_of(metric: Metric) -> Formula:
 def _measured(x: Floats, y: Floats, metric: Metric | None) -> Floats:
     out = np.empty((x.shape[0], y.shape[0]))
     one, other = Panels(x), Panels(y)
-    one.measure(other, metric, out, slice(0, len(one.panels)), slice(0, len(other.panels)), False)
-    _mend(metric)(_frozen(x), _frozen(y), out, (0, x.shape[0]), (0, y.shape[0]))
+    everything = (slice(0, len(side.panels)) for side in (one, other))
+    if one.measure(other, metric, out, *everything, False):
+        _mend(metric)(_frozen(x), _frozen(y), out, (0, x.shape[0]), (0, y.shape[0]))
     return out
 
 
@@ -368,7 +371,8 @@ class Mutual:
         """Find the distances of a piece."""
         count = len(self.panels.panels)
         one, other = (slice(first, min(first + SIDE, count)) for first in piece)
-        self.panels.measure(self.panels, self.metric, self.found, one, other, True)
+        if not self.panels.measure(self.panels, self.metric, self.found, one, other, True):
+            return
         rows, columns = (
             (side.start * LANES, min(side.stop * LANES, len(self.x))) for side in (one, other)
         )

@@ -42,6 +42,17 @@ def _number_below(x: Floats, count: int, at: float, up_to: bool) -> int:
 
 
 @kept
+def survey(d: Floats) -> tuple[bool, float]:
+    """Whether a distance off the diagonal is missing, and the largest finite one."""
+    missing, largest = False, 0.0
+    for i in range(d.shape[0]):
+        for k in range(d.shape[1]):
+            missing |= np.isnan(d[i, k]) and i != k
+            largest = d[i, k] if largest < d[i, k] < np.inf else largest
+    return missing, largest
+
+
+@kept
 def _hardest(
     d: Floats, unit: float, labels: Labels, first: int, margin: float, pull: Floats
 ) -> Found:

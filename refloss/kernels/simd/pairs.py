@@ -14,6 +14,7 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numpy.typing import NDArray
 
 from refloss.formula import direction, reductions
@@ -101,19 +102,27 @@ class Angles:
 
 @cache
 def _measure(metric: Metric | None) -> Any:
-    """A kernel of (panels and tops of x and y, out, first and last panels of both, rows, columns,
-    components, whether the other half is written as well)."""
+    """A kernel of (panels and tops of x and y, out, a mark for lost distances, first and last
+    panels of both, rows, columns, components, whether the other half is written as well)."""
 
     def write(builder: Any, values: Sequence[Value]) -> None:
         body = Body(builder, DOUBLE)
         x, y, x_tops, y_tops, out = (Stored(address, "float64") for address in values[:5])
-        x_begin, x_end, y_begin, y_end, rows, columns, components, mirrored = values[5:]
+        lost, *values = values[5:]
+        x_begin, x_end, y_begin, y_end, rows, columns, components, mirrored = values
+        zeros = body.code.spread(body.code.number(0).value)
         measure = Lengths(body, metric) if metric is not None else Angles(body, None)
         with body.loop(x_begin, x_end) as i, body.loop(y_begin, y_end) as j:
             found: list[Value] = []
             for start in range(0, LANES, measure.at_once):
                 some = range(start, start + measure.at_once)
                 found += _eight(body, measure, x, y, x_tops, y_tops, i, j, components, some)
+            some_lost = builder.fcmp_ordered("<", found[0], zeros)
+            for line in found[1:]:
+                some_lost = builder.or_(some_lost, builder.fcmp_ordered("<", line, zeros))
+            lanes = builder.bitcast(some_lost, ir.IntType(LANES))
+            with builder.if_then(builder.icmp_unsigned("!=", lanes, lanes.type(0))):
+                body.put_raw(Stored(lost, "int64"), body.whole(0), body.whole(1))
             first_row, first_column = (builder.mul(n, body.whole(LANES)) for n in (i, j))
             _put(body, out, found, first_row, first_column, rows, columns)
             with builder.if_then(builder.icmp_signed("!=", mirrored, body.whole(0))):
@@ -210,13 +219,57 @@ class Panels:
         rows: slice,
         columns: slice,
         mirrored: bool,
-    ) -> None:
+    ) -> bool:
         """Distances of the vectors in some panels from those in some others; 1 - cos without a
-        metric."""
-        arrays = (self.panels, other.panels, self.tops, other.tops, out)
+        metric. Whether some were lost."""
+        lost = np.zeros(1, np.int64)
+        arrays = (self.panels, other.panels, self.tops, other.tops, out, lost)
         extents = (self.shape[0], other.shape[0], self.shape[1])
         which = (rows.start, rows.stop, columns.start, columns.stop)
         _measure(metric)(*map(address_of, arrays), *which, *extents, int(mirrored))
+        return bool(lost[0])
+
+
+@cache
+def _add_mirrored() -> Any:
+    """A kernel of (a square matrix, its extent)."""
+
+    def write(builder: Any, values: Sequence[Value]) -> None:
+        body = Body(builder, DOUBLE)
+        x, count = Stored(values[0], "float64"), values[1]
+        whole = body.rounded_down(count)
+        lines = [body.whole(a) for a in range(LANES)]
+
+        def line(first: Value, a: Value, second: Value) -> Value:
+            return builder.add(builder.mul(builder.add(first, a), count), second)
+
+        with (
+            body.loop(body.whole(0), whole, LANES) as i,
+            body.loop(body.whole(0), builder.add(i, body.whole(1)), LANES) as k,
+        ):
+            here = [body.raw(x, line(i, a, k), LANES) for a in lines]
+            there = [body.raw(x, line(k, a, i), LANES) for a in lines]
+            pairs = zip(here, body.transposed(there), strict=True)
+            sums = [builder.fadd(own, other) for own, other in pairs]
+            for a, one, other in zip(lines, sums, body.transposed(sums), strict=True):
+                body.put_raw(x, line(i, a, k), one)
+                body.put_raw(x, line(k, a, i), other)
+        with (
+            body.loop(whole, count) as i,
+            body.loop(body.whole(0), builder.add(i, body.whole(1))) as k,
+        ):
+            at, turned = line(i, body.whole(0), k), line(k, body.whole(0), i)
+            found = body.one(x, at) + body.one(x, turned)
+            body.put(x, at, found)
+            body.put(x, turned, found)
+
+    return kernel(write, ("add mirrored",))
+
+
+def add_mirrored(x: Floats) -> Floats:
+    """A square matrix and its transpose, added in its place."""
+    _add_mirrored()(address_of(x), x.shape[0])
+    return x
 
 
 # What distances pull
