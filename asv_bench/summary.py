@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -141,7 +142,9 @@ def load(configuration: Any, commits: Sequence[Commit]) -> Measured | None:
     place = {commits[index].hash: at for at, index in enumerate(measured)}
     values: dict[tuple[str, tuple[str, ...]], list[float | None]] = {}
     benchmarks = Benchmarks.load(configuration)
-    for result in results:
+    # Of a commit that was measured in several environments, the one with most commits counts.
+    size = Counter(result.env_name for result in results)
+    for result in sorted(results, key=lambda result: (size[result.env_name], result.env_name)):
         for name in result.get_result_keys(benchmarks):
             params = benchmarks[name]["params"]
             found = result.get_result_value(name, params) or []
