@@ -338,7 +338,7 @@ def keep_to(threads: int) -> None:
 def report(chosen: Mapping[str, Sequence[Case]], quick: bool, threads: int) -> dict[str, Any]:
     """Everything that a run found out."""
     start = time.monotonic()
-    where = machine(threads)
+    where, measured = machine(threads), revision()
     take = Turns(quick, threads)
     take.limits |= floors.measured(threads)
     limits = dict(take.limits)
@@ -352,7 +352,7 @@ def report(chosen: Mapping[str, Sequence[Case]], quick: bool, threads: int) -> d
     return {
         "schema": SCHEMA,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "revision": revision(),
+        "revision": measured,
         "quick": quick,
         "machine": where,
         "versions": {"python": platform.python_version(), **{n: version(n) for n in VERSIONS}},
