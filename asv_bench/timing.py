@@ -84,7 +84,7 @@ class Parallel(Timed):
 
 
 def everywhere(room: str) -> Params:
-    """The losses of a room, at every shape and in every dtype: first what asv's pages show first."""
+    """The losses of a room, at all shapes and in all dtypes: first what asv shows first."""
     shapes = [cpu_cases.shown(shape) for shape in reversed(ROOMS[room].shapes)]
     return [list(ROOMS[room].losses), shapes, [*DTYPES]]
 
