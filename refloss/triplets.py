@@ -22,7 +22,7 @@ from refloss.evaluation import Answer, Wanted, cast, over, reduced, runs
 from refloss.formula import distance as length
 from refloss.formula import similarity, triplet
 from refloss.formula.hinge import active, excess_over, hinge
-from refloss.kernels import selection
+from refloss.kernels import selection, threads
 from refloss.kernels.metric import Metric
 from refloss.vectors import Vector
 
@@ -93,15 +93,14 @@ class TripletPlan:
         """Run it."""
         with np.errstate(all="ignore"):
             batch = Batch(self.kernels, self.model, self.labels, self.distance)
+            found = batch.extremes if self.mining == "hard" else None
+            if found is not None:
+                return self._of_extremes(batch, found, wanted, grad_output)
             chosen = batch.chosen(self.mining, self.margin)
             poison = float("nan") if batch.has_nan else 0.0
             totals = [part.loss for part in chosen] + [(poison, 0.0)]
-            counts = {
-                "sum": 1,
-                "mean": sum(part.number for part in chosen),
-                "mean_nonzero": sum(part.active for part in chosen),
-            }
-            denominator = float(max(1, counts[self.reduction]))
+            number = sum(part.number for part in chosen)
+            denominator = self._denominator(number, sum(part.active for part in chosen))
             value = None
             if wanted.value:
                 value = reduced(self.model, totals, denominator * batch.unit)
@@ -110,6 +109,24 @@ class TripletPlan:
             upstream = 1.0 if grad_output is None else float(grad_output)
             gradient = batch.gradient(chosen) * upstream / denominator + poison
             return Answer(value, [cast(gradient, self.model)], ())
+
+    def _denominator(self, number: int, active: int) -> float:
+        """What the sum over so many triplets is divided by."""
+        counts = {"sum": 1, "mean": number, "mean_nonzero": active}
+        return float(max(1, counts[self.reduction]))
+
+    def _of_extremes(
+        self, batch: "Batch", found: Any, wanted: Wanted, grad_output: Array | None
+    ) -> Answer:
+        """The hard triplets, one for each anchor."""
+        hinges = found.hinges(self.margin)
+        denominator = self._denominator(hinges.number, hinges.active)
+        value = reduced(self.model, [hinges.loss], denominator) if wanted.value else None
+        if not wanted.gradient:
+            return Answer(value, (), ())
+        upstream = 1.0 if grad_output is None else float(grad_output)
+        pull = batch.by_embeddings(found.gradient(hinges.weight))
+        return Answer(value, [cast(pull * upstream / denominator, self.model)], ())
 
 
 class Batch:
@@ -246,10 +263,30 @@ class Batch:
             return self.kernels.steered(self.x[rows, :], self.x, weight, self.metric, **known)
 
         gathered = self._joined(self._over_blocks(gather))
-        if self.metric is not None or not chosen:
-            return self.xp.reshape(gathered, self.x.shape)
+        return self.by_embeddings(self.xp.reshape(gathered, self.x.shape))
+
+    def by_embeddings(self, gathered: Array) -> Array:
+        """A gradient by the embeddings, from one by what distances are measured between."""
+        if self.metric is not None or not self.x.shape[0]:
+            return gathered
         known = {"pull": gathered, "length": self.directions.length}
         return self.kernels.map_formula(similarity.unscaled, known)
+
+    @cached_property
+    def extremes(self) -> Any:
+        """Every row's farthest positive and nearest negative, if the kernels find them quickly."""
+        if not self.in_pieces:
+            return None
+        from refloss.kernels.extremes import extremes
+
+        points = self.directions.unit if self.metric is None else self.x
+        found = extremes(points, self.labels, self.metric)
+        if found is None:
+            return None
+        with threads.blas_on_one_thread():
+            blocks = runs(self.x.shape[0], ANCHORS)
+            told_apart = over(blocks, found.find, self.x, self.kernels)
+        return found if all(told_apart) else None
 
 
 def _total(x: Array) -> int:
@@ -353,6 +390,10 @@ def hardest(kernels: ModuleType, anchor: Anchor, mining: str, margin: float) -> 
 def indices(batch: Batch, mining: str, margin: float) -> tuple[Array, Array, Array]:
     """The triplets themselves: anchors, positives, negatives, in lexicographic order."""
     xp = batch.xp
+    extremes = batch.extremes if mining == "hard" else None
+    if extremes is not None:
+        (a,) = xp.nonzero(xp.all(extremes.ends >= 0, axis=1))
+        return a, extremes.ends[a, 0], extremes.ends[a, 1]
     found = [part for part in _found(batch, mining, margin) if part is not None]
     if not found:
         nothing = xp.zeros(0, dtype=xp.int64, device=device(batch.x))

@@ -306,13 +306,10 @@ def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
             terms[d] = term(share(x[d] - y[d], top))
         return _sum_of(terms), top
 
-    def mend(x: Floats, y: Floats, out: Floats, rows: Span, columns: Span) -> None:
-        terms = np.empty(x.shape[1])
-        for i in range(*rows):
-            for k in range(*columns):
-                if out[i, k] < 0.0:
-                    total, top = measured(x[i], y[k], terms)
-                    out[i, k] = root(total, top)
+    @_inner
+    def exact(x: Floats, y: Floats, terms: Floats) -> float:
+        total, top = measured(x, y, terms)
+        return root(total, top)
 
     def steered(x: Floats, y: Floats, weight: Floats, out: Floats) -> None:
         terms = np.empty(x.shape[1])
@@ -324,7 +321,7 @@ def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
                         r = x[i, d] - y[k, d]
                         out[i, d] += weight[i, k] * slope(r, share(r, top), total)
 
-    return kept(mend, metric), kept(steered, metric)
+    return exact, kept(steered, metric)
 
 
 def _slope_of(metric: Metric) -> Formula:
@@ -343,15 +340,30 @@ def _slope_of(metric: Metric) -> Formula:
 def _measured(x: Floats, y: Floats, metric: Metric | None) -> Floats:
     out = np.empty((x.shape[0], y.shape[0]))
     one, other = Panels(x), Panels(y)
-    everything = (slice(0, len(side.panels)) for side in (one, other))
-    if one.measure(other, metric, out, *everything, False):
+    rows, columns = (slice(0, len(side.panels)) for side in (one, other))
+    if one.measure(other, metric, out, rows, columns, False):
         _mend(metric)(_frozen(x), _frozen(y), out, (0, x.shape[0]), (0, y.shape[0]))
     return out
 
 
+@cache
 def _mend(metric: Metric | None) -> Formula:
     """What takes with care the distances that were lost."""
-    return _mend_angles if metric is None else _length_kernels(metric)[0]
+    exact = exact_distance(metric)
+
+    def mend(x: Floats, y: Floats, out: Floats, rows: Span, columns: Span) -> None:
+        terms = np.empty(x.shape[1])
+        for i in range(*rows):
+            for k in range(*columns):
+                if out[i, k] < 0.0:
+                    out[i, k] = exact(x[i], y[k], terms)
+
+    return kept(mend, ("mend", metric))
+
+
+def exact_distance(metric: Metric | None) -> Formula:
+    """A distance of two vectors with all of its digits, whatever their sizes."""
+    return _exact_angle if metric is None else _length_kernels(metric)[0]
 
 
 class Mutual:
@@ -413,6 +425,8 @@ def _moderate(*arrays: Floats) -> bool:
     return all(x.size == 0 or bool(np.max(np.abs(x)) < HIGHEST) for x in arrays)
 
 
+OPPOSITE = 1.5  # of 1 - cos; beyond, 1 + cos is what has to keep its digits
+
 _overlap = compile_formula(direction.overlap)
 _apart = compile_formula(direction.apart)
 _against = compile_formula(direction.against)
@@ -427,19 +441,25 @@ def _total_of(part: Any, u: Floats, v: Floats, terms: Floats) -> float:
     return _sum_of(terms)
 
 
-@kept
-def _mend_angles(u: Floats, v: Floats, out: Floats, rows: Span, columns: Span) -> None:
-    terms = np.empty(u.shape[1])
-    for i in range(*rows):
-        for k in range(*columns):
-            if out[i, k] < 0.0:
-                cosine = _total_of(_overlap, u[i], v[k], terms)
-                out[i, k] = _angle(cosine, _total_of(_apart, u[i], v[k], terms))
+@_inner
+def _exact_angle(u: Floats, v: Floats, terms: Floats) -> float:
+    cosine = _total_of(_overlap, u, v, terms)
+    return _angle(cosine, _total_of(_apart, u, v, terms))
 
 
 def angles(u: Floats, v: Floats) -> Floats:
     """Unit vectors (R, D), (C, D) -> (R, C): 1 - cos, without cancellation where it is small."""
     return _measured(u, v, None)
+
+
+@_inner
+def turn_all(u: Floats, v: Floats, weight: float, terms: Floats, out: Floats) -> None:
+    """Take from ``out`` the weighted slope of the cosine of two unit vectors, of any angle."""
+    cosine = _total_of(_overlap, u, v, terms)
+    apart = _total_of(_apart, u, v, terms)
+    against = _total_of(_against, u, v, terms)
+    for d in range(u.size):
+        out[d] -= weight * _turn(u[d], v[d], cosine, apart, against, 1.0)
 
 
 @kept
@@ -448,12 +468,7 @@ def _turned(u: Floats, v: Floats, weight: Floats, out: Floats) -> None:
     for i in range(u.shape[0]):
         for k in range(v.shape[0]):
             if weight[i, k] != 0.0:
-                cosine = _total_of(_overlap, u[i], v[k], terms)
-                apart = _total_of(_apart, u[i], v[k], terms)
-                against = _total_of(_against, u[i], v[k], terms)
-                for d in range(u.shape[1]):
-                    turn = _turn(u[i, d], v[k, d], cosine, apart, against, 1.0)
-                    out[i, d] -= weight[i, k] * turn
+                turn_all(u[i], v[k], weight[i, k], terms, out[i])
 
 
 def turned(u: Floats, v: Floats, weight: Floats, distance: Floats | None = None) -> Floats:
@@ -465,6 +480,3 @@ def turned(u: Floats, v: Floats, weight: Floats, distance: Floats | None = None)
         _turned(_frozen(u), _frozen(v), _frozen(np.where(usual, 0.0, weight)), out)
         weight, gap = np.where(usual, weight, 0.0), np.where(usual, gap, 0.0)
     return out - gather("swing", u, v, weight, gap) if _moderate(u, v) else out
-
-
-OPPOSITE = 1.5  # of 1 - cos; beyond, 1 + cos is what has to keep its digits
