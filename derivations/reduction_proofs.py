@@ -327,6 +327,8 @@ def _plain() -> str:
         (reductions.total_joined, (_a, 0, _b, 0), (_a + _b, 0)),
         (reductions.total_absorbed, (_a, 0, _x), (_a + _x, 0)),
         (reductions.total_finished, (_a, 0), (_a,)),
+        (reductions.based_absorbed, (_a, 0, _x), (_a + _x, 0)),
+        (reductions.based_finished, (_a, _l, _b), (_a - _b + _l,)),
         (reductions.largest_joined, (_a, 0, _b, 0), (Max(_a, _b), 0)),
         (reductions.largest_absorbed, (_a, 0, _x), (Max(_a, _x), 0)),
         (reductions.largest_finished, (_a, 0), (_a,)),

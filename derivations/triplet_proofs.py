@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from types import FunctionType
 from typing import Any
 
@@ -29,8 +30,9 @@ from derivations.triplet_statements import batch_loss, mined_triplets
 from derivations.waiting_rows import RowKernels, row
 from refloss import triplets
 from refloss.arguments import namespace
-from refloss.formula import triplet
+from refloss.formula import direction, triplet
 from refloss.formula.symbols import Condition
+from refloss.kernels.metric import RATES
 from refloss.triplets import Anchor, Batch, Chosen
 
 LABELS = ((0, 0, 1), (0, 0, 0, 1), (0, 0, 1, 1))
@@ -321,6 +323,35 @@ def _gradient(path: Path, metric: str, size: tuple[int, int]) -> Any:
     return _batch(path, metric, size).gradient(chosen)
 
 
+def rated(metric: str, size: tuple[int, int]) -> str:
+    """Show that a pair's rate times a component's step is the weighted distance differentiated."""
+    x, w = triplet_statements.x, _w[0, 1]
+    distance_ = _distance(metric, 0, 1, size)
+    rate, step = RATES[triplets.METRICS[metric].slope]
+
+    def product(path: Path) -> Expr:
+        known = {"weight": w, "distance": distance_, "residual": x[0, 0] - x[1, 0]}
+        parts = [
+            formula_on(path, one, {name: known[name] for name in signature(one).parameters})
+            for one in (rate, step)
+        ]
+        return parts[0] * parts[1]
+
+    facts = _apart(metric, size)
+    return show_derivative(lambda path: path.resolve(w * distance_), x[0, 0], product, facts)
+
+
+def swung() -> str:
+    """Show that a unit vector's slope is the same from 1 - cos."""
+    u, v, c = (Symbol(name, real=True) for name in "uvc")
+    known = {"first": u, "second": v, "gap": 1 - c}
+    return show_equal(
+        lambda path: formula_on(path, direction.swing, known),
+        lambda path: v - c * u,
+        Facts(Algebra()),
+    )
+
+
 def equal(metric: str) -> str:
     """Show that two equal embeddings have no distance, and that it pulls at neither."""
     x = triplet_statements.x
@@ -462,6 +493,11 @@ def _of_distance(name: str, metric: str) -> Iterator[Obligation]:
     if metric != "cosine":
         claim = "equal embeddings: distance and slope are 0"
         yield Obligation(name, claim, partial(equal, metric))
+        claim = "where distances are at hand: rate times step = weighted distance differentiated"
+        yield Obligation(name, claim, partial(_over_sizes, rated, metric, _SIZES[1:]))
+    else:
+        claim = "where 1 - cos is at hand: v - u + (1 - cos) u = v - cos u"
+        yield Obligation(name, claim, swung)
     yield Obligation(
         name,
         "gradient in embeddings = weighted distances differentiated",

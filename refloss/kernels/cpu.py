@@ -22,7 +22,7 @@ from refloss.formula import softmax as row
 from refloss.formula.compiled import compile_formula
 from refloss.formula.elementary import two_sum
 from refloss.kernels.cache import kept
-from refloss.kernels.metric import HIGHEST, LOWEST, Metric
+from refloss.kernels.metric import HIGHEST, LOWEST, RATES, Metric
 from refloss.kernels.mining import choose as choose
 from refloss.kernels.mining import survey as survey
 from refloss.kernels.simd import similarity as blocks
@@ -397,11 +397,6 @@ def distances(x: Floats, y: Floats, metric: Metric) -> Floats:
     return _measured(x, y, metric)
 
 
-RATES: Mapping[Formula, tuple[Formula, str]] = {
-    length.square_slope: (length.square_rate, "residual"),
-    length.squared_slope: (length.squared_rate, "residual"),
-    length.absolute_slope: (length.absolute_rate, "sign"),
-}
 NEAR, FAR = 2.0**-450, 2.0**450  # between them a distance has a reciprocal and a square
 
 
@@ -479,4 +474,4 @@ def turned(u: Floats, v: Floats, weight: Floats, distance: Floats | None = None)
     if not usual.all():
         _turned(_frozen(u), _frozen(v), _frozen(np.where(usual, 0.0, weight)), out)
         weight, gap = np.where(usual, weight, 0.0), np.where(usual, gap, 0.0)
-    return out - gather("swing", u, v, weight, gap) if _moderate(u, v) else out
+    return out - gather(direction.swing, u, v, weight, gap) if _moderate(u, v) else out

@@ -17,8 +17,8 @@ from refloss.formula import distance as length
 from refloss.formula.compiled import compile_formula
 from refloss.formula.elementary import two_sum
 from refloss.kernels.cache import kept
-from refloss.kernels.cpu import FAR, NEAR, OPPOSITE, RATES, exact_distance, turn_all
-from refloss.kernels.metric import Metric
+from refloss.kernels.cpu import FAR, NEAR, OPPOSITE, exact_distance, turn_all
+from refloss.kernels.metric import RATES, Metric
 from refloss.kernels.simd.extremes import MOST, Rough, is_usual
 
 Floats = NDArray[np.float64]
@@ -135,8 +135,8 @@ def _hinges(
 
 
 @cache
-def _pull(rate: Formula, step: str) -> Formula:
-    along = compile_formula({"residual": length.step, "sign": length.sign}[step])
+def _pull(rate: Formula, step: Formula) -> Formula:
+    along = compile_formula(step)
     factor = _factor(rate)
 
     def pull(x: Floats, ends: Any, distance: Floats, weight: Floats, out: Floats) -> None:

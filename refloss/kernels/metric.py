@@ -1,7 +1,9 @@
 """A distance between two vectors as three formulas: no mathematics, only which they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from refloss.formula import distance as length
 
 Formula = Callable[..., Any]
 
@@ -14,3 +16,12 @@ class Metric(NamedTuple):
     term: Formula
     root: Formula
     slope: Formula
+
+
+# By its slope, a metric's rate of a pair and step of a component: their product is the slope,
+# weighted. For kernels that have the distances at hand
+RATES: Mapping[Formula, tuple[Formula, Formula]] = {
+    length.square_slope: (length.square_rate, length.step),
+    length.squared_slope: (length.squared_rate, length.step),
+    length.absolute_slope: (length.absolute_rate, length.sign),
+}

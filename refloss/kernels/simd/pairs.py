@@ -25,6 +25,7 @@ from refloss.kernels.metric import HIGHEST, LOWEST, Metric
 from refloss.kernels.simd.writing import LANES, Body, Stored, kernel
 
 Floats = NDArray[np.float64]
+Formula = Callable[..., Any]
 Value = Any  # of LLVM
 
 LOST = -1.0  # written where a sum did not keep its digits
@@ -277,25 +278,12 @@ def add_mirrored(x: Floats) -> Floats:
 ROWS, RUNS = 4, 4  # vectors, and runs of eight components of each, that are moved at once
 
 
-def _residual(body: Body, x: Number, y: Number) -> Any:
-    return body.read(length.step)(x - y)
-
-
-def _sign(body: Body, x: Number, y: Number) -> Any:
-    return body.read(length.sign)(x - y)
-
-
-def _swing(body: Body, x: Number, y: Number, gap: Number) -> Any:
-    return body.read(direction.swing)(x, y, gap)
-
-
-STEPS: dict[str, Callable[..., Any]] = {"residual": _residual, "sign": _sign, "swing": _swing}
-
-
 @cache
-def _gather(step: str) -> Any:
+def _gather(step: Formula) -> Any:
     """A kernel of (x, y, factors, gaps, out, rows, columns, components): the components are a
     multiple of eight."""
+
+    of_gap = len(signature(step).parameters) > 1
 
     def write(builder: Any, values: Sequence[Value]) -> None:
         body = Body(builder, DOUBLE)
@@ -329,14 +317,15 @@ def _gather(step: str) -> Any:
                         for a, total in enumerate(totals):
                             spread = Number(body.code, body.code.spread(factor[a].value))
                             further = []
-                            if step == "swing":
+                            if of_gap:
                                 gap = body.one(gaps, builder.add(pairs[a], k))
                                 further.append(Number(body.code, body.code.spread(gap.value)))
                             sums = []
                             for one, other, sum_ in zip(
                                 vectors[a], others, total.get(), strict=True
                             ):
-                                by = STEPS[step](body, one, other, *further)
+                                known = (one, other, *further) if of_gap else (one - other,)
+                                by = body.code.number(body.read(step)(*known))
                                 sums.append(body.code.intrinsic("fma", spread, by, sum_))
                             total.set(sums)
                 for line, total in zip(at, totals, strict=True):
@@ -353,8 +342,11 @@ def _gather(step: str) -> Any:
     return kernel(write, ("gather", step))
 
 
-def gather(step: str, x: Floats, y: Floats, factors: Floats, gaps: Floats) -> Floats:
-    """(R, D): for each row of x, the sum over the rows of y of factors times steps."""
+def gather(step: Formula, x: Floats, y: Floats, factors: Floats, gaps: Floats) -> Floats:
+    """(R, D): for each row of x, the sum over the rows of y of factors times steps.
+
+    A step is a formula of a residual, or of two components and the pair's gap.
+    """
     width = -(-x.shape[1] // LANES) * LANES
     x_wide, y_wide = (_widened(one, width) for one in (x, y))
     out = np.empty(x_wide.shape)
