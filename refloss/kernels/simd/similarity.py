@@ -26,9 +26,12 @@ Value = Any  # of LLVM
 ABSORB, WEIGH = "absorb", "weigh"
 
 
-def kind_for(few_digits: bool) -> Kind:
+SMALL, LARGE = 1e-300, 1e300  # a temperature between them has a reciprocal, which will do for it
+
+
+def kind_for(few_digits: bool, temperature: float) -> Kind:
     """The arithmetic for results of few digits, or of all that a double has."""
-    return WORKING if few_digits else DOUBLE
+    return WORKING if few_digits and SMALL < temperature < LARGE else DOUBLE
 
 
 class Block:
@@ -260,7 +263,7 @@ def absorb(
     states = (after.top, after.tail, after.positives, after.count, after.top_at)
     addresses = tuple(map(address_of, (*arrays, *states)))
     where = (place.self_at, place.first)
-    _absorb(kind_for(few_digits))(*addresses, float(temperature), *s.shape, *where)
+    _absorb(kind_for(few_digits, temperature))(*addresses, float(temperature), *s.shape, *where)
     return after
 
 
@@ -286,7 +289,7 @@ def weigh(
             softmax, factor = side
             arrays += [softmax.top, softmax.tail, softmax.mass, softmax.weight, factor]
             arrays.append(softmax.top_at)
-    run = _weigh(kind_for(few_digits), by_row is not None, by_column is not None)
+    run = _weigh(kind_for(few_digits, temperature), by_row is not None, by_column is not None)
     where = (place.self_at, first_row, place.first)
     run(*map(address_of, (*arrays, along)), float(temperature), *s.shape, *where)
     return along
