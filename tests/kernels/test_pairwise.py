@@ -153,7 +153,7 @@ def pulls(
     by_column: bool = False,
 ) -> Floats:
     """What either kernels make of a block, those of the CPU in its place."""
-    if kernels is arrays:
+    if hasattr(kernels, "pulls"):
         return kernels.pulls(s, softmax, rows, columns, place, temperature, by_column=by_column)
     known = {"tail": softmax.tail, "weight": softmax.weight, "temperature": temperature}
     side = (softmax, kernels.map_formula(similarity.negative, known))
