@@ -3,6 +3,7 @@
 The distances of an anchor's negatives are sorted once; each of its positives then finds the active
 ones by one search and sums their hinges by running sums (`refloss.formula.triplet`). A batch of N
 embeddings costs N^2 (D + log N) operations and a few N x N arrays, though it may hold N^3 triplets.
+On the CPU hard triplets need no such array (`refloss.kernels.extremes`).
 
 Anchors come one by one, or many at once for kernels that count and sum along all rows of a matrix:
 then everything has one axis more.

@@ -422,24 +422,31 @@ def _moderate(*arrays: Floats) -> bool:
 
 OPPOSITE = 1.5  # of 1 - cos; beyond, 1 + cos is what has to keep its digits
 
-_overlap = compile_formula(direction.overlap)
-_apart = compile_formula(direction.apart)
-_against = compile_formula(direction.against)
 _angle = compile_formula(direction.gap)
 _turn = compile_formula(direction.turn)
 
 
-@_inner
-def _total_of(part: Any, u: Floats, v: Floats, terms: Floats) -> float:
-    for d in range(u.size):
-        terms[d] = part(u[d], v[d])
-    return _sum_of(terms)
+def _summed(formula: Formula) -> Formula:
+    """The sum of what the components of two vectors come to, as a function of them and room."""
+    part = compile_formula(formula)
+
+    @_inner
+    def total(u: Floats, v: Floats, terms: Floats) -> float:
+        for d in range(u.size):
+            terms[d] = part(u[d], v[d])
+        return _sum_of(terms)
+
+    return total
+
+
+_overlap = _summed(direction.overlap)
+_apart = _summed(direction.apart)
+_against = _summed(direction.against)
 
 
 @_inner
 def _exact_angle(u: Floats, v: Floats, terms: Floats) -> float:
-    cosine = _total_of(_overlap, u, v, terms)
-    return _angle(cosine, _total_of(_apart, u, v, terms))
+    return _angle(_overlap(u, v, terms), _apart(u, v, terms))
 
 
 def angles(u: Floats, v: Floats) -> Floats:
@@ -450,9 +457,9 @@ def angles(u: Floats, v: Floats) -> Floats:
 @_inner
 def turn_all(u: Floats, v: Floats, weight: float, terms: Floats, out: Floats) -> None:
     """Take from ``out`` the weighted slope of the cosine of two unit vectors, of any angle."""
-    cosine = _total_of(_overlap, u, v, terms)
-    apart = _total_of(_apart, u, v, terms)
-    against = _total_of(_against, u, v, terms)
+    cosine = _overlap(u, v, terms)
+    apart = _apart(u, v, terms)
+    against = _against(u, v, terms)
     for d in range(u.size):
         out[d] -= weight * _turn(u[d], v[d], cosine, apart, against, 1.0)
 

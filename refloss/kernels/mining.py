@@ -84,13 +84,15 @@ def _regroup(
     d: Floats,
     unit: float,
     sorted_d: Floats,
+    own_sorted: Floats,
     labels: Labels,
     first: int,
     margin: float,
     kind: int,
     pull: Floats,
 ) -> Found:
-    """``sorted_d`` has each anchor's negatives in front, from near to far."""
+    """``sorted_d`` has each anchor's negatives in front, from near to far, and ``own_sorted`` its
+    positives if there are more than a few."""
     high, low = 0.0, 0.0
     number, active = 0, 0
     count = d.shape[1]
@@ -100,13 +102,14 @@ def _regroup(
     distance, negatives = np.empty(count), np.empty(count)
     for i in range(d.shape[0]):
         itself, own = first + i, labels[first + i]
-        positives, many = 0, 0
+        positives, alike, many = 0, 0, 0
         for k in range(count):
             pull[i, k] = 0.0
             distance[k] = d[i, k] * unit
             if labels[k] != own:
                 many += 1
             elif k != itself:
+                alike += 1
                 reach = _reach(distance[k], margin)
                 if kind != SEMIHARD or reach > distance[k]:
                     places[positives] = k
@@ -136,6 +139,14 @@ def _regroup(
             active += below - passed
             number += many if kind == ALL else below - passed
             pull[i, places[j]] = below - passed
+        if kind != EASY and positives > FEW:
+            positives = 0
+            for k in range(alike):  # in order, as their reaches are
+                x = own_sorted[i, k] * unit
+                reach = _reach(x, margin)
+                if kind != SEMIHARD or reach > x:
+                    own_d[positives], reaches[positives] = x, reach
+                    positives += 1
         if kind != EASY:
             _push(pull[i], distance, labels, own, reaches, own_d, positives, kind)
     return high, low, number, active
@@ -165,13 +176,11 @@ def _push(
                 for k in range(count):
                     pushes[k] -= 1.0 if nearest >= distance[k] else 0.0
     else:
-        far = np.sort(reaches[:positives])
-        near = np.sort(own_d[:positives])
         for k in range(count):
             if labels[k] != own:
-                pushes[k] = positives - _number_below(far, positives, distance[k], True)
+                pushes[k] = positives - _number_below(reaches, positives, distance[k], True)
                 if kind == SEMIHARD:
-                    pushes[k] -= positives - _number_below(near, positives, distance[k], False)
+                    pushes[k] -= positives - _number_below(own_d, positives, distance[k], False)
     for k in range(count):
         if labels[k] != own:
             pull[k] -= pushes[k]
@@ -187,8 +196,12 @@ def choose(
     if mining == "hard":
         high, low, number, active = _hardest(d, unit, labels, first, margin, pull)
     else:
-        own = labels[first : first + len(d), None]
-        sorted_d = np.sort(np.where(labels != own, d, np.inf), axis=1)
-        kind = KINDS[mining]
-        high, low, number, active = _regroup(d, unit, sorted_d, labels, first, margin, kind, pull)
+        same = labels == labels[first : first + len(d), None]
+        sorted_d = np.sort(np.where(same, np.inf, d), axis=1)
+        own_sorted = sorted_d
+        if np.any(np.count_nonzero(same, axis=1) > FEW):
+            same[np.arange(len(d)), first + np.arange(len(d))] = False
+            own_sorted = np.sort(np.where(same, d, np.inf), axis=1)
+        further = (labels, first, margin, KINDS[mining], pull)
+        high, low, number, active = _regroup(d, unit, sorted_d, own_sorted, *further)
     return (high, low), number, active, pull
