@@ -211,7 +211,7 @@ class Wide(Rows):
                 if self.total is not None:
                     self.total.absorb(value, self.body.first(self.body.whole(1)))
                 else:
-                    self.body.put(self.values, i, value)
+                    self.body.put(self.values, i, self.body.lane(value, 0))
         if self.total is not None:
             self.total.put(self.total_at)
 
@@ -308,7 +308,7 @@ class Wide(Rows):
             numbers = self.numbers(known)
             for name, array in self.derivatives.items():
                 x = self.body.code.number(numbers[self.at_hit(name)])
-                self.body.put(array, self._at("", i, self.hit), x)
+                self.body.put(array, self._at("", i, self.hit), self.body.lane(x, 0))
 
 
 class Narrow(Rows):
