@@ -451,11 +451,12 @@ def meaning(code: Code) -> Mapping[str, Any]:
         return where(x < -708.0, 0, y)
 
     def exp(x: Number) -> Any:
-        if not kind.keeps_lost:
+        if not kind.keeps_lost and not code.cuda:  # there it takes more registers
             return quick_exp(x)
         n, t, low = exp_parts(x)
         high = 1 + t
-        high = high + (((1 - high) + t) + low)
+        if kind.keeps_lost:
+            high = high + (((1 - high) + t) + low)
         first, second = halves(n)
         return where(x == x, (high * first) * second, x)
 

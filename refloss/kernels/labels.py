@@ -1,5 +1,6 @@
 """Class indices on the CPU: checked, counted and made ready for kernels in one pass over them."""
 
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,13 +27,13 @@ class Labels(NamedTuple):
     wrong: int
 
 
-def _mark(labels: Any, classes: int, ignored: int, out: Any) -> tuple[int, int]:
+def _mark(labels: Any, classes: int, ignored: int, ignores: bool, out: Any) -> tuple[int, int]:
     counted: Any = 0
     right: Any = 0
     for i in range(labels.size):
         label = labels[i]
         is_class = np.uint64(label) < np.uint64(classes)
-        is_silent = label == ignored
+        is_silent = (label == ignored) & ignores
         is_kept = is_class & (not is_silent)
         counted += is_kept
         right += is_class | is_silent
@@ -57,7 +58,10 @@ def marked(labels: NDArray[np.int64], classes: int, ignored: int) -> Labels:
     """The labels of a call, which keep their shape."""
     flat = np.ascontiguousarray(labels).reshape(-1)
     out = np.empty(flat.size, np.int64)
-    return Labels(out.reshape(labels.shape), *_mark(flat, classes, ignored, out))
+    ignored = index(ignored)
+    ignores = -(2**63) <= ignored < 2**63  # what is no int64 is no label either
+    counts = _mark(flat, classes, ignored if ignores else 0, ignores, out)
+    return Labels(out.reshape(labels.shape), *counts)
 
 
 def weight_of(labels: NDArray[np.int64], weights: NDArray[Any]) -> float:
