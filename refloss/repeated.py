@@ -149,6 +149,8 @@ def remembered(
     again = [(_place(look.array, values), look.wrong) for look in looks]
     if None in places.values() or any(place is None for place, _ in again):
         return None
+    if len(set(places.values())) < len(given):
+        return None  # an array that is an option: what it holds has been read
     prepared = prepare(plan, wanted)
     if isinstance(prepared, Elements) and any(one.shape != plan.shape for one in arrays.values()):
         return None
