@@ -45,8 +45,9 @@ def over(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
     if len(items) < 2 or get_num_threads() == 1:
         return [work(item) for item in items]
     helpers = min(get_num_threads(), len(items)) - 1  # the caller works as well
-    if _pool is None:
-        _pool = ThreadPoolExecutor(get_num_threads(), thread_name_prefix="refloss")
+    pool = _pool  # another caller may set a number of threads meanwhile
+    if pool is None:
+        pool = _pool = ThreadPoolExecutor(get_num_threads(), thread_name_prefix="refloss")
     found: list[Any] = [None] * len(items)
     waiting = iter(range(len(items)))  # whoever is free takes the next: `next` is one step
 
@@ -54,7 +55,7 @@ def over(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
         for k in waiting:
             found[k] = work(items[k])
 
-    others = [_pool.submit(take) for _ in range(helpers)]
+    others = [pool.submit(take) for _ in range(helpers)]
     try:
         take()
     finally:
