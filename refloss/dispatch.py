@@ -188,7 +188,9 @@ def _summing(kernels: ModuleType) -> ModuleType:
 
 def _sum(weight: Array, shape: tuple[int, ...], kernels: ModuleType) -> float:
     xp = arguments.namespace(weight)
-    return float(sum(kernels.sum_pair(xp.broadcast_to(xp.astype(weight, xp.float64), shape))))
+    wide = xp.broadcast_to(xp.astype(weight, xp.float64), shape)
+    with np.errstate(all="ignore"):  # weights may be infinite
+        return float(sum(kernels.sum_pair(wide)))
 
 
 def class_shape(input: Array) -> tuple[int, int, int]:
@@ -409,4 +411,5 @@ def _label_weight(labels: Array, weight: Array | None, kernels: ModuleType) -> f
     flat = xp.reshape(xp.where(kept, labels, xp.zeros_like(labels)), (-1,))
     weights = xp.take(xp.astype(weight, xp.float64), flat, axis=0)
     counted = xp.where(xp.reshape(kept, (-1,)), weights, xp.zeros_like(weights))
-    return float(sum(kernels.sum_pair(counted)))
+    with np.errstate(all="ignore"):
+        return float(sum(kernels.sum_pair(counted)))
