@@ -138,8 +138,6 @@ def remembered(
     if plan.row_shape is not None and plan.row_shape[1] != 1:
         return None
     given = [x for x in values if type(x) is np.ndarray]
-    if len({address_of(x) for x in given}) < len(given):
-        return None  # an argument twice: a later call's may be two
     if not all(x.dtype.isnative for x in given):
         return None
     arrays = {n: array for n, array in arrays_of(plan).items() if n not in plan.constants}
@@ -150,7 +148,9 @@ def remembered(
     if None in places.values() or any(place is None for place, _ in again):
         return None
     if len(set(places.values())) < len(given):
-        return None  # an array that is an option: what it holds has been read
+        # one array twice, where a later call may have two; or an option, of which not the place but
+        # what it holds went into the plan
+        return None
     prepared = prepare(plan, wanted)
     if isinstance(prepared, Elements) and any(one.shape != plan.shape for one in arrays.values()):
         return None
