@@ -18,7 +18,15 @@ from refloss.arguments import Look, any_wrong
 from refloss.evaluation import Answer, Plan, Wanted, reduced
 from refloss.kernels import threads
 from refloss.kernels.address import address_of
-from refloss.vectorised import Elements, Prepared, Rows, arrays_of, prepare, room_of
+from refloss.vectorised import (
+    Elements,
+    Prepared,
+    Rows,
+    arrays_of,
+    is_short_and_small,
+    prepare,
+    room_of,
+)
 
 Array = Any
 
@@ -133,7 +141,7 @@ def remembered(
     """
     if not isinstance(plan, Plan) or not plan.kernels.__name__.endswith(".cpu"):
         return None
-    if plan.weight is not None:
+    if plan.weight is not None or is_short_and_small(plan):
         return None
     if plan.row_shape is not None and plan.row_shape[1] != 1:
         return None

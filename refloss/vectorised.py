@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from refloss import calls
 from refloss.arguments import dtype_name, native
 from refloss.calls import UPSTREAM
-from refloss.evaluation import Answer, reduced, runs
+from refloss.evaluation import Answer, reduced, rounded, runs
 from refloss.formula.emitted import DOUBLE, WORKING, Kind
 from refloss.kernels import threads
 from refloss.kernels.address import address_of
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 Array = Any
 Pair = tuple[float, float]
+
+SHORT = ("float16", "bfloat16")
+FEW = 1 << 12
 
 PIECE = 1 << 16  # numbers of one array in a piece of work
 LANES = 8
@@ -54,8 +58,10 @@ class Call(calls.Call):
 
     in_steps = True
 
-    def __init__(self, plan: Plan, wanted: Wanted, grad_output: Array | None) -> None:
-        super().__init__(plan, wanted, grad_output, kind_of(plan))
+    def __init__(
+        self, plan: Plan, wanted: Wanted, grad_output: Array | None, kind: Kind | None = None
+    ) -> None:
+        super().__init__(plan, wanted, grad_output, kind or kind_of(plan))
 
     def kernel(self, *further: Any, make: Callable[[Any], Any]) -> Any:
         """The kernel for this call, made when it is first wanted."""
@@ -67,7 +73,41 @@ class Call(calls.Call):
 
 def evaluate(plan: Plan, wanted: Wanted, grad_output: Array | None = None) -> Answer:
     """Run a plan whose arrays are NumPy's."""
+    if is_short_and_small(plan):
+        return _by_float64(plan, wanted, grad_output)
     return prepare(plan, wanted, grad_output).answer(arrays_of(plan, grad_output), plan.denominator)
+
+
+def is_short_and_small(plan: Plan) -> bool:
+    """Whether a plan is of 16-bit numbers, so few that they need no kernel of their own."""
+    return dtype_name(plan.model) in SHORT and plan.model.size <= FEW
+
+
+def _by_float64(plan: Plan, wanted: Wanted, grad_output: Array | None) -> Answer:
+    """The same answer from float64 arrays: a kernel of 16-bit numbers widens and rounds as well."""
+
+    def wide(array: Array) -> Array:
+        return array.astype(np.float64) if dtype_name(array) in SHORT else array
+
+    widened = replace(
+        plan,
+        model=wide(plan.model),
+        arrays={name: wide(array) for name, array in plan.arrays.items()},
+        originals={name: wide(array) for name, array in plan.originals.items()},
+        weight=None if plan.weight is None else wide(plan.weight),
+    )
+    upstream = None if grad_output is None else wide(grad_output)
+    call = Call(widened, wanted, upstream, kind_of(plan))
+    made = Elements(call) if plan.row_shape is None else Rows(call)
+    answer = made.answer(arrays_of(widened, upstream), plan.denominator)
+    dtype = native(plan.model)
+    with np.errstate(all="ignore"):
+        value = None if answer.value is None else rounded(np.asarray(answer.value), dtype)[()]
+        parts = [
+            [rounded(np.asarray(one), dtype)[()] for one in part]
+            for part in (answer.gradient, answer.curvature)
+        ]
+    return Answer(value, *parts)
 
 
 def prepare(plan: Plan, wanted: Wanted, grad_output: Array | None = None) -> Prepared:
