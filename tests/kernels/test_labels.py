@@ -1,0 +1,160 @@
+"""Class indices on the CPU: any integer dtype, an index to ignore, and what is wrong with them."""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+import refloss
+from refloss.kernels.labels import IGNORED, marked, weight_of
+
+INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+LOW, HIGH = -(2**63), 2**63 - 1
+C, N = 5, 65
+
+
+def logits(count: int = N, classes: int = C) -> Any:
+    return np.random.default_rng(count).normal(size=(count, classes))
+
+
+def labels(count: int = N) -> Any:
+    return np.random.default_rng(count).integers(0, C, count)
+
+
+@pytest.mark.parametrize("ignored", [-100, -1, 0, 3, C, LOW, HIGH, 2**63, -(2**63) - 1, 2**70])
+def test_marks(ignored: int) -> None:
+    """Against Python's own whole numbers, which have no width."""
+    edges = [LOW, LOW + 1, -100, -2, -1, 0, 3, C - 1, C, C + 1, 2**31, 2**32 + 1, HIGH - 1, HIGH]
+    array = np.array([*edges, *labels()]).reshape(1, -1)
+    numbers = array.ravel().tolist()
+    kept = [0 <= label < C and label != ignored for label in numbers]
+    wrong = [not 0 <= label < C and label != ignored for label in numbers]
+    found = marked(array, C, ignored)
+    expected = [label if keep else IGNORED for label, keep in zip(numbers, kept, strict=True)]
+    assert found.array.tolist() == [expected]
+    assert (found.kept, found.wrong) == (sum(kept), sum(wrong))
+
+
+def test_marks_of_no_labels() -> None:
+    found = marked(np.empty((0, 3), np.int64), C, -100)
+    assert found.array.shape == (0, 3)
+    assert (found.kept, found.wrong) == (0, 0)
+
+
+def test_labels_are_marked_in_a_copy() -> None:
+    array = np.arange(C)
+    array.flags.writeable = False
+    found = marked(array, C, 2)
+    assert found.array.tolist() == [0, 1, IGNORED, 3, 4]
+    assert not np.shares_memory(found.array, array)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_weights_are_summed_in_full(dtype: str) -> None:
+    weights = np.random.default_rng(0).uniform(size=C).astype(dtype)
+    array = np.where(labels() == 1, IGNORED, labels())
+    exact = sum((Fraction(float(weights[label])) for label in array if label >= 0), Fraction(0))
+    assert weight_of(array, weights) == float(exact)
+
+
+@pytest.mark.parametrize(
+    ("weights", "total"),
+    [([1e308, 1e308], math.inf), ([math.inf, 1.0], math.inf), ([math.nan, 1.0], math.nan)],
+)
+def test_weights_without_a_finite_sum(weights: list[float], total: float) -> None:
+    found = weight_of(np.array([0, 1, 0, IGNORED]), np.array(weights))
+    np.testing.assert_equal(found, total)
+
+
+def test_a_weight_is_never_read_before_the_first() -> None:
+    """A label of -1 would be the last class's, to NumPy."""
+    assert weight_of(np.array([IGNORED, IGNORED]), np.array([1.0, math.nan])) == 0
+
+
+# Through a loss
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("order", "<>")
+def test_labels_of_any_integer_dtype(dtype: str, order: str) -> None:
+    x, target = logits(), labels()
+    given = target.astype(np.dtype(dtype).newbyteorder(order))
+    expected = refloss.cross_entropy.value_and_grad(x, target, ignore_index=3)
+    for _ in range(2):
+        found = refloss.cross_entropy.value_and_grad(x, given, ignore_index=3)
+        assert found[0] == expected[0]
+        np.testing.assert_array_equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("ignored", [-100, 0, C - 1])
+def test_rows_that_are_ignored_are_as_if_not_there(ignored: int) -> None:
+    x = logits()
+    target = np.where(labels() == 1, ignored, labels())
+    there = target != ignored
+    x[~there, 2] = np.nan
+    value, gradient = refloss.cross_entropy.value_and_grad(x, target, ignore_index=ignored)
+    alone = refloss.cross_entropy.value_and_grad(x[there], target[there])
+    np.testing.assert_allclose(value, alone[0], rtol=4 * np.finfo(float).eps)
+    np.testing.assert_array_equal(gradient[there], alone[1])
+    assert not gradient[~there].any()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_all_rows_are_ignored(weighted: bool) -> None:
+    x, target = logits(), np.full(N, -100)
+    options = {"weight": np.arange(1.0, C + 1)} if weighted else {}
+    for reduction, expected in (("sum", 0.0), ("mean", math.nan), ("none", np.zeros(N))):
+        value, gradient = refloss.cross_entropy.value_and_grad(
+            x, target, reduction=reduction, **options
+        )
+        np.testing.assert_array_equal(value, expected)
+        assert not gradient.any()
+
+
+@pytest.mark.parametrize("classes", [C, 70])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_wrong_label_is_named_wherever_it_is(classes: int, weighted: bool) -> None:
+    """The first of them, if there are several."""
+    x, right = logits(N, classes), labels()
+    options = {"weight": np.ones(classes)} if weighted else {}
+    for place in range(N):
+        for wrong in (classes, -1, HIGH, LOW):
+            target = right.copy()
+            target[place] = target[-1] = wrong
+            with pytest.raises(ValueError, match=rf", got {wrong} at index \({place},\)"):
+                refloss.cross_entropy(x, target, **options)
+
+
+def test_a_wrong_label_among_positions() -> None:
+    x = np.zeros((2, 3, 4))
+    target = np.zeros((2, 4), int)
+    target[1, 2] = 3
+    with pytest.raises(ValueError, match=r"in \[0, 3\) or ignore_index \(-100\), got 3 at index"):
+        refloss.cross_entropy(x, target)
+    with pytest.raises(ValueError, match=r"got 3 at index \(1, 2\)"):
+        refloss.cross_entropy(x, target)
+
+
+@pytest.mark.parametrize(("dtype", "wrong"), [("int8", -1), ("uint8", 255), ("uint64", 2**64 - 1)])
+def test_a_wrong_label_of_another_dtype(dtype: str, wrong: int) -> None:
+    target = labels().astype(dtype)
+    target[7] = np.array(wrong).astype(dtype)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"target: .*, got {wrong} at index \(7,\)"):
+            refloss.cross_entropy(logits(), target)
+        with pytest.raises(ValueError, match=r"target: "):  # 2^64 - 1 is not -1, nor 255
+            refloss.cross_entropy(logits(), target, ignore_index=-100 if dtype == "int8" else -1)
+
+
+@pytest.mark.parametrize("ignored", [2**63, 2**64 - 1, -(2**63) - 1, 2**70])
+def test_an_index_that_no_label_can_be(ignored: int) -> None:
+    x, target = logits(), labels()
+    expected = refloss.cross_entropy(x, target)
+    for _ in range(2):
+        assert refloss.cross_entropy(x, target, ignore_index=ignored) == expected
+    target[5] = -1  # 2^64 - 1 in as many bits
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"got -1 at index \(5,\)"):
+            refloss.cross_entropy(x, target, ignore_index=ignored)
