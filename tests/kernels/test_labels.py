@@ -52,8 +52,10 @@ def test_labels_are_marked_in_a_copy() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_weights_are_summed_in_full(dtype: str) -> None:
-    weights = np.random.default_rng(0).uniform(size=C).astype(dtype)
+@pytest.mark.parametrize("spread", [1, 2**-14])
+def test_weights_are_summed_in_full(dtype: str, spread: float) -> None:
+    rng = np.random.default_rng(0)
+    weights = (rng.uniform(size=C) * [1, spread, spread, spread, 1]).astype(dtype)
     array = np.where(labels() == 1, IGNORED, labels())
     exact = sum((Fraction(float(weights[label])) for label in array if label >= 0), Fraction(0))
     assert weight_of(array, weights) == float(exact)

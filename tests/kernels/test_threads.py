@@ -1,6 +1,7 @@
 """Threads that share work: who takes what, and what happens when one of them fails."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -47,24 +48,28 @@ def test_as_many_work_at_once_as_were_asked_for(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("place", [0, 5, 9])
-def test_an_error_comes_out_after_all_have_stopped(count: int, place: int) -> None:
+@pytest.mark.parametrize("in_caller", [False, True])
+def test_an_error_comes_out_after_all_have_stopped(count: int, in_caller: bool) -> None:
     threads.set_num_threads(count)
+    caller, meeting = threading.get_ident(), threading.Barrier(count)
     working: list[int] = []
 
     def work(k: int) -> int:
+        if k >= count:
+            return k
         working.append(k)
         try:
-            if k == place:
-                raise ZeroDivisionError(k)
+            meeting.wait(timeout=20)
+            if (threading.get_ident() == caller) == in_caller or count == 1:
+                raise ZeroDivisionError("of one")
+            time.sleep(0.02)  # while another fails
             return k
         finally:
             working.remove(k)
 
-    for _ in range(20):
-        with pytest.raises(ZeroDivisionError, match=str(place)):
-            threads.over(range(10), work)
-        assert not working
+    with pytest.raises(ZeroDivisionError, match="of one"):
+        threads.over(range(4 * count), work)
+    assert not working
     assert threads.over(range(10), lambda k: k) == list(range(10))  # and the pool is as it was
 
 
