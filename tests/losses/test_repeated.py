@@ -15,6 +15,7 @@ import pytest
 
 import refloss
 from refloss import repeated
+from refloss.arguments import PIECE
 from refloss.loss import Loss
 
 from .enrolled import bits
@@ -270,6 +271,20 @@ def test_a_probability_goes_wrong(name: str) -> None:
             refloss.binary_cross_entropy(**given)
     given[name][2, 3] = {"input": X, "target": Y}[name][2, 3]
     assert refloss.binary_cross_entropy(**given) == expected[0] == expected[1]
+
+
+@pytest.mark.parametrize("place", [0, PIECE - 1, PIECE, 2 * PIECE + 4])
+def test_the_first_wrong_entry_of_a_large_array_is_named(place: int) -> None:
+    """Which is looked at piece by piece, and by several threads."""
+    x = np.full((1, 2 * PIECE + 5), 0.5)
+    expected = [refloss.binary_cross_entropy(x, x) for _ in range(2)]
+    wrong = x.copy()
+    wrong[0, place] = wrong[0, -1] = 1.5
+    for given in (wrong, np.repeat(wrong, 2, axis=0)[::2], np.asfortranarray(wrong)):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=rf"target: .*got 1.5 at index \(0, {place}\)"):
+                refloss.binary_cross_entropy(x, given)
+    assert refloss.binary_cross_entropy(x, x.copy()) == expected[0] == expected[1]
 
 
 def test_arrays_are_read_anew() -> None:
