@@ -301,6 +301,23 @@ def test_rows_of_two_arrays(classes: int, surrounded: Surrounded) -> None:
         same(gradient, found[1][:count])
 
 
+@pytest.mark.parametrize("size", [1, 7, 9, 65, 75])
+def test_pairs_of_any_length(size: int, surrounded: Surrounded) -> None:
+    """Where a row has a number of its own as well."""
+    loss, options = refloss.contrastive_loss, {"margin": 9.0, "reduction": "none"}
+    x, y = (logits(65, size, "float32", seed) for seed in (5, 6))
+    target = np.random.default_rng(size).integers(0, 2, 65)
+    found = answers(loss, x, y, target, **options)
+    other = loss.value_and_grad(x, y, target, backend="array", **options)
+    for mine, theirs in zip(found, other, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=2**-21, atol=1e-12)
+    for count in COUNTS:
+        given = [array[:count].copy() for array in (x, y, target)]
+        value, gradient = answers(loss, *given, **options)
+        same(value, found[0][:count])
+        same(gradient, found[1][:count])
+
+
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 17, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 3])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
 def test_elements_at_the_borders_of_pieces(count: int, dtype: str, surrounded: Surrounded) -> None:

@@ -191,6 +191,21 @@ BY_POSITIVES = [
     arguments(X, Y, pos_weight=one)
     for one in (None, 1.0, 2.0, 2, Y, X, WRONG, Y[0], Y[:1], np.array(2.0), np.array(3.0), -1.0)
 ]
+Z = RNG.uniform(0.1, 0.9, (6, 4))
+TRIPLETS = [
+    arguments(X, Y, Z),
+    arguments(X, Z, Y),
+    arguments(X, X, Y),
+    arguments(X, Y, X),
+    arguments(X, Y, Y),
+    arguments(X, Y, Z, swap=True),
+    arguments(X, Y, Z, swap=np.True_),
+    arguments(X, Y, Z, swap=1),
+    *(arguments(X, Y, Z, p=one) for one in (1, 1.0, float("inf"), np.array(1.0), np.array(2.0), 0)),
+    *(arguments(X, Y, Z, 2.0, 2.0, one) for one in (0.0, 0.5, np.array(0.5), np.array(0.25), -1)),
+    arguments(X.reshape(3, 2, 4), Y.reshape(3, 2, 4), Z.reshape(3, 2, 4), reduction="none"),
+    arguments(X.reshape(2, 3, 4), Y.reshape(2, 3, 4), Z.reshape(2, 3, 4), reduction="none"),
+]
 
 NEIGHBOURS = [
     ("mse_loss", ARRAYS),
@@ -200,6 +215,7 @@ NEIGHBOURS = [
     ("binary_cross_entropy", BY_PROBABILITIES),
     ("margin_ranking_loss", BY_SIGNS),
     ("binary_cross_entropy_with_logits", BY_POSITIVES),
+    ("triplet_margin_loss", TRIPLETS),
 ]
 
 
