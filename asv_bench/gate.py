@@ -151,7 +151,9 @@ def copy_files(commit: str, folder: Path) -> None:
                 shutil.copy(source, folder / name)
     else:
         with tarfile.open(fileobj=io.BytesIO(git("archive", commit, *wanted))) as archive:
-            archive.extractall(folder, filter="data")
+            # Python 3.11.4 and newer want to be told
+            known = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            archive.extractall(folder, **known)
     # The audit asks for the version that is installed.
     metadata = folder / "refloss-0.dist-info" / "METADATA"
     metadata.parent.mkdir()

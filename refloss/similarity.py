@@ -107,8 +107,9 @@ class _Run:
         self.anchors = getattr(plan.kernels, "ANCHORS", ANCHORS)
         self.candidates = getattr(plan.kernels, "CANDIDATES", CANDIDATES)
         # kernels that weigh a block in its place want to know whether all digits matter
-        few_digits = {"few_digits": native(plan.model) != np.float64}
-        self.accuracy = few_digits if hasattr(plan.kernels, "weigh") else {}
+        self.accuracy: dict[str, bool] = {}
+        if hasattr(plan.kernels, "weigh"):
+            self.accuracy = {"few_digits": native(plan.model) != np.float64}
 
     def answer(self, wanted: Wanted) -> Answer:
         value = self.value() if wanted.value else None

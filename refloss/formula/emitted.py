@@ -451,7 +451,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         return where(x < -708.0, 0, y)
 
     def exp(x: Number) -> Any:
-        if not kind.keeps_lost and not code.cuda:  # there it takes more registers
+        if not kind.keeps_lost:
             return quick_exp(x)
         n, t, low = exp_parts(x)
         high = 1 + t

@@ -178,7 +178,7 @@ def test_work_on_a_device_stays_in_the_thread_of_the_caller(
 ) -> None:
     """The current device and stream of CuPy and torch are a thread's own."""
     monkeypatch.setattr(triplets, "ROOM", 64)
-    arrays = entry.sample(19, n=300 if entry.loss != "batch_triplet_loss" else N)
+    arrays = entry.sample(19, n=300 if entry.loss != "batch_triplet_loss" else 100)
     there = {name: on(DEVICE, array) for name, array in arrays.items()}
     threads(2)
     entry.function.value_and_grad(**there, **entry.options)
