@@ -251,13 +251,13 @@ def explore(function: Function, facts: Facts) -> Iterator[Leaf]:
 def formula_on(path: Path, formula: Formula, quantities: Mapping[str, Expr]) -> Expr:
     """A working formula on a path, as an expression of its quantities (by parameter name)."""
     names = formula.__code__.co_varnames[: formula.__code__.co_argcount]
-    bound = read(formula, meaning(path), finish=_over_the_reals)
+    bound = read(formula, meaning(path), finish=over_the_reals)
     outcome = bound(*(Quantity(sympy.sympify(quantities[name])) for name in names))
     expression = outcome.expression if isinstance(outcome, Quantity) else sympy.sympify(outcome)
     return path.resolve(expression)
 
 
-def _over_the_reals(formula: Formula) -> Formula:
+def over_the_reals(formula: Formula) -> Formula:
     """A series stands for its sum, and a sign for what it is.
 
     `derivations.bounds` and `derivations.chain_proofs` show that they may.

@@ -25,6 +25,7 @@ from derivations import (
     similarity_proofs,
     triplet_proofs,
     weight_proofs,
+    wiring_proofs,
 )
 from derivations.composition import Composition
 from derivations.derivation import LOSSES, load
@@ -51,9 +52,6 @@ def obligations(losses: Sequence[str]) -> Iterator[Obligation]:
     if vectors:
         yield from chain_proofs.obligations()
         yield from pair_proofs.pieces()
-    if "cross_entropy" in losses:
-        yield from reduction_proofs.wirings("")
-        yield from reduction_proofs.wirings("class indices")
     yield from identities.obligations(losses)
     yield from bounds.obligations()
 
@@ -82,6 +80,8 @@ def of_statement(
         kind: Any = element_proofs if statement.index is None else row_proofs
         yield from kind.obligations(name, statement, plan, quantities)
         yield from end_proofs.obligations(name, statement, plan, quantities)
+        if statement.index is not None:
+            yield from wiring_proofs.obligations(loss, variant)
 
 
 def table(claims: Iterable[Obligation]) -> bool:

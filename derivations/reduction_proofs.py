@@ -9,30 +9,22 @@ looked at by itself: its top is -inf and stands for e^-inf = 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
 
 import sympy
-from sympy import Abs, Expr, Integer, Max, S, Symbol, exp
+from sympy import Abs, Expr, Max, Symbol, exp
 
-from derivations import derivation
-from derivations.agreement import counted, domain, show_equal
+from derivations.agreement import counted, show_equal
 from derivations.algebra import Algebra
 from derivations.explorer import Path, explore
 from derivations.facts import NONNEGATIVE, POSITIVE, Facts
 from derivations.obligations import Obligation, RefutedError
-from derivations.row_proofs import Place
-from derivations.statement import Statement
-from derivations.working import WORKING
-from refloss.evaluation import Plan
 from refloss.formula import reductions
 from refloss.formula.reading import Formula, read
 from refloss.formula.symbols import Condition, Quantity, exact, meaning
-from refloss.kernels.named import HIT, LABEL, PLACE
-from refloss.quantities import Outputs, Reduction, wiring_of
 
 State = tuple[Expr, ...]
 Claims = Callable[[Path, State], Iterator[bool]]  # of what a formula came to, on its path
@@ -342,165 +334,3 @@ def _plain() -> str:
 
         arms += _show(formula, numbers, claims, _given())
     return counted(arms, "arm")
-
-
-# A whole row -------------------------------------------------------------------------------------
-
-Grouping = tuple[tuple[int, ...], ...]
-
-TWO: Sequence[Grouping] = (((0, 1),), ((1,), (), (0,)))
-THREE: Sequence[Grouping] = (((0, 2), (1,)),)
-
-
-def rows(*, labels: bool, value: bool) -> Iterator[tuple[Place, Grouping]]:
-    """Two classes; three against a label, of one class: masses fork too often at three."""
-    for k, y in product(range(1 if value else 2), range(2) if labels else [None]):
-        place = Place(Integer(2), Integer(k), None if y is None else Integer(y))
-        yield from ((place, grouping) for grouping in (TWO if labels or value else TWO[1:]))
-    if labels:
-        yield from ((Place(Integer(3), S.One, Integer(y)), g) for y in (1, 2) for g in THREE)
-
-
-def wirings(variant: str) -> Iterator[Obligation]:
-    """That cross-entropy's classes, taken up one by one, come to its value and gradient.
-
-    Without weights and smoothing, which change the masses but not how masses are reduced.
-    """
-    made = derivation.load("cross_entropy")
-    weighted = made.variants[variant] if variant else made.statement
-    assert isinstance(weighted, Statement)
-    statement = _unweighted(weighted)
-    working = WORKING["cross_entropy"][variant]
-    call = {name: working.call[name] for name in ("input", "target")}
-    plan = replace(working, call=call).plan("cross_entropy")
-    quantities = {**statement.arguments, "smoothing": S.Zero}
-    claims = {
-        "value = textbook": (statement.textbook, []),
-        "gradient in input = closed form": (
-            sympy.Add(*statement.gradient["input"]),
-            [plan.formulas.gradient["input"]],
-        ),
-    }
-    name = f"cross_entropy, {variant}" if variant else "cross_entropy"
-    for (claim, (stated, formulas)), in_steps in product(claims.items(), (False, True)):
-        show = partial(_whole_row, statement, plan, quantities, stated, formulas, in_steps)
-        way = "the softmax in two steps" if in_steps else "taken up class by class"
-        yield Obligation(name, f"{claim}, {way}", show)
-
-
-def _unweighted(statement: Statement) -> Statement:
-    weight, smoothing = statement.arguments["weight"], statement.options["label_smoothing"]
-
-    def bare(expression: Expr) -> Expr:
-        ones = expression.replace(lambda e: e.is_Indexed and e.base == weight, lambda e: S.One)
-        return ones.subs(smoothing, 0)
-
-    return replace(
-        statement,
-        arguments={name: x for name, x in statement.arguments.items() if name != "weight"},
-        textbook=bare(statement.textbook),
-        gradient={"input": tuple(map(bare, statement.gradient["input"]))},
-    )
-
-
-def _whole_row(
-    statement: Statement,
-    plan: Plan,
-    quantities: Mapping[str, Any],
-    stated: Expr,
-    formulas: Sequence[Formula],
-    in_steps: bool,
-) -> str:
-    arms = 0
-    for place, grouping in rows(labels=statement.label is not None, value=not formulas):
-        here = place.of(statement, stated)
-
-        def ours(path: Path, place: Place = place, grouping: Grouping = grouping) -> Expr:
-            return Fused(path, place, plan, quantities, formulas, in_steps).outcome(grouping)
-
-        def theirs(path: Path, here: Expr = here) -> Expr:
-            return path.resolve(here)
-
-        shown = show_equal(ours, theirs, domain(statement, distinct=place.distinct))
-        arms += int(shown.split()[0])
-    return counted(arms, "arm")
-
-
-class Fused:
-    """A row on the way that a fused kernel takes: pass after pass, part after part."""
-
-    def __init__(
-        self,
-        path: Path,
-        place: Place,
-        plan: Plan,
-        quantities: Mapping[str, Any],
-        formulas: Sequence[Formula],
-        in_steps: bool,
-    ) -> None:
-        self.path, self.place, self.in_steps = path, place, in_steps
-        self.wiring = wiring_of(plan, formulas, value=not formulas, in_steps=in_steps)
-        self.table, self.outputs = self.wiring.table, self.wiring.outputs
-        self.arrays = {name: quantities[name] for name in self.table.each}
-        numbers = {name: q for name, q in quantities.items() if name not in self.arrays}
-        self.known: dict[str, Any] = {**numbers, "classes": place.classes}
-        self.known |= {"upstream": 1, "denominator": 1}
-        if place.y is not None:
-            self.known[LABEL] = place.y
-            self.known |= {f"{HIT}{name}": q[place.y] for name, q in self.arrays.items()}
-        self.known = {name: Quantity(exact(q)) for name, q in self.known.items()}
-
-    def read(self, formula: Formula) -> Formula:
-        return read(formula, meaning(self.path))
-
-    def at(self, index: Any) -> Mapping[str, Any]:
-        """All quantities of a class."""
-        own = {name: Quantity(q[index]) for name, q in self.arrays.items()}
-        own[PLACE] = Quantity(Integer(index))
-        return self.table.numbers(self.known | own, self.read)
-
-    def outcome(self, grouping: Grouping) -> Expr:
-        """The row's value, or a derivative at the place's class."""
-        outputs: Outputs = self.outputs
-        quantities: Mapping[str, Any]
-        wanted = outputs.value or outputs.derivatives[0]
-        for reductions_ in self.table.passes([wanted]):
-            found: dict[str, Any] = {}
-            for one in reductions_:
-                found |= dict(zip(one.gives, self.reduced(one, grouping), strict=True))
-            self.known |= found
-        if outputs.value:
-            quantities = self.table.numbers(self.known, self.read)
-        elif self.in_steps and self.place.y is not None:
-            quantities, wanted = self.written(wanted)
-        else:
-            quantities = self.at(self.place.k)
-        return self.path.resolve(exact(quantities[wanted]))
-
-    def written(self, derivative: str) -> tuple[Mapping[str, Any], str]:
-        """What the CPU's kernels write: each class as if it were not the target's, that one anew.
-
-        They do so where nothing is left to reduce in the pass that writes.
-        """
-        if self.place.k == self.place.y:
-            return self.table.numbers(self.known, self.read), f"{HIT}{derivative}"
-        self.known["hit"] = Quantity(S.Zero)
-        return self.at(self.place.k), derivative
-
-    def reduced(self, reduction: Reduction, grouping: Grouping) -> Sequence[Any]:
-        """What a reduction comes to, its parts joined from left to right."""
-        names = (*reduction.each, *reduction.parameters)
-        absorbed, joined = (self.read(reduction.formula(one)) for one in ("absorbed", "joined"))
-        start = [Quantity(exact(x)) for x in reduction.start]
-        states = []
-        for part in grouping:
-            state: Sequence[Any] = start
-            for index in part:
-                numbers = self.at(index)
-                state = absorbed(*state, *(numbers[name] for name in names))
-            states.append(state)
-        row = self.table.numbers(self.known, self.read)
-        whole = states[0]
-        for state in states[1:]:
-            whole = joined(*whole, *state, *(row[name] for name in reduction.parameters))
-        return list(self.read(reduction.formula("finished"))(*whole))

@@ -4,7 +4,6 @@ import pytest
 
 from derivations import reduction_proofs
 from derivations.obligations import FAILED, PROVED, Obligation, settle
-from refloss import quantities
 from refloss.formula import exp, reductions, where
 
 
@@ -71,10 +70,6 @@ def tail_with_the_top_in_it(tail, low, decay, decay_error, is_top):
     return tail + decay, low + decay_error
 
 
-def elsewhere_as_at_hit(hit, x):
-    return where(hit > 0, x, 0)
-
-
 SHOWN = {
     "top_absorbed": reduction_proofs.top_taken,
     "top_joined": reduction_proofs.top_parts,
@@ -106,22 +101,3 @@ def test_the_right_join_is_proved_in_the_place_of_the_wrong_one():
     right = reductions.softmax_joined
     shown = Obligation("reductions", "softmax", lambda: reduction_proofs.softmax_parts(right))
     assert settle(shown).verdict == PROVED
-
-
-def test_a_wiring_with_a_wrong_join_fails(monkeypatch):
-    """The whole row is made by the reductions themselves."""
-    monkeypatch.setattr(reductions, "softmax_joined", softmax_without_the_losers_top)
-    value = next(reduction_proofs.wirings("class indices"))
-    outcome = settle(value)
-    assert outcome.verdict == FAILED
-    assert "Error" not in outcome.detail.split(":")[0], outcome.detail
-
-
-def test_a_wiring_in_two_steps_with_a_wrong_mass_elsewhere_fails(monkeypatch):
-    monkeypatch.setattr(quantities, "elsewhere", elsewhere_as_at_hit)
-    *_, gradient = reduction_proofs.wirings("class indices")
-    assert "gradient" in gradient.claim
-    assert "two steps" in gradient.claim
-    outcome = settle(gradient)
-    assert outcome.verdict == FAILED
-    assert "Error" not in outcome.detail.split(":")[0], outcome.detail
