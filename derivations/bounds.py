@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import sympy
 from flint import arb, ctx, fmpq
 from sympy import Expr, Float, Poly, Rational, Symbol
@@ -22,6 +23,7 @@ from derivations.explorer import Path
 from derivations.facts import Facts
 from derivations.obligations import BOUNDED, PROVED, Obligation, RefutedError
 from refloss.formula import elementary, emitted
+from refloss.formula.emitted import Kind
 from refloss.formula.exponential import excess_series
 from refloss.formula.reading import read
 from refloss.formula.symbols import Quantity, exact, meaning
@@ -38,13 +40,44 @@ def obligations() -> Iterator[Obligation]:
         ("exp", "the argument is reduced to |r| <= ln 2 / 2 (1 + 2^-41)", exp_range),
         ("exp", "the polynomial is within 2^-57 of e^r, relatively", exp_polynomial),
         ("log", "the series is within 2^-60 of log m for m in [sqrt 1/2, sqrt 2)", log_series),
-        ("exp, few digits", "the polynomial is within 2^-45 of e^r, relatively", short_exp),
-        ("log, few digits", "the series is within 2^-55 of log m, relatively", short_log),
         ("ln 2", "n LN2_HIGH is exact for |n| < 2^11", ln2_exact),
         ("ln 2", "LN2_HIGH + LN2_LOW is ln 2 to 2^-97", ln2_sum),
     ):
         verdict = PROVED if show is ln2_exact else BOUNDED
         yield Obligation(name, claim, precisely(show), verdict)
+    for kind in emitted.KINDS.values():
+        yield from of_kind(kind)
+
+
+# How near the polynomials of each kind of arithmetic come, as powers of two: those of exp and log,
+# and n ln 2 in two parts to n ln 2
+NEAR = {"double": (-57, -60, -86), "working": (-45, -55, -86), "single": (-30, -31, -36)}
+
+
+def of_kind(kind: Kind) -> Iterator[Obligation]:
+    """The polynomials that kernels of a kind of arithmetic contain, with the degrees it names."""
+    of_exp, of_log, of_ln2 = NEAR[kind.name]
+    for name, claim, show in (
+        (
+            "exp",
+            f"degree {kind.exp_degree} is within 2^{of_exp} of e^r, relatively",
+            lambda: exp_error(emitted_exp(kind), of_exp, emitted_radius(kind)),
+        ),
+        (
+            "log",
+            f"degree {kind.atanh_degree} is within 2^{of_log} of log m, relatively",
+            lambda: log_error(emitted_log(kind), of_log, mantissa_radius(kind)),
+        ),
+        (
+            "ln 2",
+            f"n (ln2_high + ln2_low) is within 2^{of_ln2} of n ln 2, the first product exact",
+            lambda: emitted_ln2(kind, of_ln2),
+        ),
+    ):
+        yield Obligation(f"{name}, {kind.name}", claim, precisely(show), BOUNDED)
+    if not kind.keeps_lost:
+        claim = "one step of the exponent leaves 2^n e^r among the normal numbers"
+        yield Obligation(f"exp, {kind.name}", claim, precisely(lambda: one_step(kind)), BOUNDED)
 
 
 def precisely(show: Callable[[], str]) -> Callable[[], str]:
@@ -162,16 +195,10 @@ def exp_polynomial() -> str:
     return exp_error(exp_coefficients())
 
 
-def exp_error(polynomial: Mapping[int, Rational], power: int = -57) -> str:
-    radius = exp_radius()
+def exp_error(polynomial: Mapping[int, Rational], power: int = -57, radius: Any = None) -> str:
+    radius = exp_radius() if radius is None else radius
     error = series_error(polynomial, one_over_factorial, radius, radius / max(polynomial))
     return below(error * radius.exp(), power)
-
-
-def short_exp() -> str:
-    """Of float64 arithmetic for results of fewer digits."""
-    factorials = emitted.factorials(emitted.WORKING)
-    return exp_error({k: Rational(*c.as_integer_ratio()) for k, c in enumerate(factorials)}, -45)
 
 
 # log -----------------------------------------------------------------------------------------
@@ -199,16 +226,9 @@ def atanh_coefficients() -> dict[int, Rational]:
     return {k: c for k, c in series.items() if c != 0}
 
 
-def short_log() -> str:
-    """Of float64 arithmetic for results of fewer digits."""
-    coefficients_ = enumerate(emitted.atanh_coefficients(emitted.WORKING))
-    series = {2 * k + 3: Rational(*c.as_integer_ratio()) for k, c in coefficients_}
-    return log_error({1: Rational(2), **series}, -55)
-
-
-def log_error(polynomial: Mapping[int, Rational], power: int = -60) -> str:
+def log_error(polynomial: Mapping[int, Rational], power: int = -60, radius: Any = None) -> str:
     """Of log m = 2 atanh s, relatively: |2 atanh s| >= 2 |s|, so a factor s cancels."""
-    radius = (arb(2).sqrt() - 1) / (arb(2).sqrt() + 1)
+    radius = (arb(2).sqrt() - 1) / (arb(2).sqrt() + 1) if radius is None else radius
     shifted = {k - 1: c for k, c in polynomial.items()}
     if min(shifted) < 0:
         raise RefutedError("the series does not vanish at m = 1")
@@ -235,3 +255,74 @@ def ln2_sum() -> str:
     parts: Sequence[float] = (elementary.LN2_HIGH, elementary.LN2_LOW)
     total = sum(Rational(*part.as_integer_ratio()) for part in parts)
     return below(abs(ball(total) - arb(2).log()), -97)
+
+
+# The same in the kernels that are emitted -----------------------------------------------------
+
+
+def stored(kind: Kind, x: float) -> Rational:
+    """A constant in the format of the arithmetic, as the number that it is there."""
+    there = float(np.float32(x)) if kind.digits == 24 else x
+    return Rational(*there.as_integer_ratio())
+
+
+def literals(word: str) -> list[float]:
+    """The numbers that stand in one of the words of `refloss.formula.emitted`."""
+    words: Any = emitted.meaning.__code__.co_consts
+    constants: Any = next(c.co_consts for c in words if getattr(c, "co_name", "") == word)
+    found: list[float] = []
+    for constant in constants:
+        parts = constant if isinstance(constant, tuple) else (constant,)
+        found += [x for x in parts if isinstance(x, float)]
+    return found
+
+
+def emitted_exp(kind: Kind) -> dict[int, Rational]:
+    return {k: stored(kind, c) for k, c in enumerate(emitted.factorials(kind))}
+
+
+def emitted_log(kind: Kind) -> dict[int, Rational]:
+    series = {2 * k + 3: stored(kind, c) for k, c in enumerate(emitted.atanh_coefficients(kind))}
+    return {1: Rational(2), **series}
+
+
+def most(kind: Kind) -> int:
+    """What |n| is at most where e^x is made, of x between the ends for float32 or for float64."""
+    is_far = kind.digits == 53
+    farthest = max(abs(x) for x in literals("exp_parts") if is_far or abs(x) < 200)
+    return math.ceil(farthest / math.log(2)) + 1
+
+
+def emitted_radius(kind: Kind) -> Any:
+    """What |r| is at most: the product with log2 e is rounded once, to a whole number n."""
+    drift = most(kind) * abs(ball(stored(kind, 1 / math.log(2))) * arb(2).log() - 1)
+    return arb(2).log() * (arb(1) / 2 + drift + most(kind) * ln2_off(kind) / arb(2).log())
+
+
+def ln2_off(kind: Kind) -> Any:
+    total = stored(kind, kind.ln2_high) + stored(kind, kind.ln2_low)
+    return abs(ball(total) - arb(2).log())
+
+
+def emitted_ln2(kind: Kind, power: int) -> str:
+    numerator, _ = stored(kind, kind.ln2_high).as_numer_denom()
+    if (int(numerator) * most(kind)).bit_length() > kind.digits:
+        raise RefutedError("ln2_high has too many digits")
+    return below(most(kind) * ln2_off(kind), power)
+
+
+def mantissa_radius(kind: Kind) -> Any:
+    """What |s| = |m - 1| / (m + 1) is at most: m > sqrt 2, as rounded, is halved."""
+    limit = ball(stored(kind, math.sqrt(2)))
+    above, low = (limit - 1) / (limit + 1), (1 - limit / 2) / (1 + limit / 2)
+    return above if above > low else low
+
+
+def one_step(kind: Kind) -> str:
+    """e^x as it comes out, 2^-40 off at most, between the ends of which no more is made."""
+    ends = [x for x in literals("quick_exp") if abs(x) > 1]
+    lowest, highest = (ball(stored(kind, end)) / arb(2).log() for end in (min(ends), max(ends)))
+    room = arb(2) ** -39
+    if not (lowest - room > 1 - kind.bias and highest + room < kind.bias + 1):
+        raise RefutedError(f"2^n e^r is not normal for all x in {sorted(ends)}")
+    return f"for {min(ends):g} <= x <= {max(ends):g}"

@@ -36,6 +36,7 @@ from derivations.working import WORKING
 from refloss.formula import (
     absolute,
     distance,
+    emitted,
     log,
     log1p,
     product,
@@ -516,6 +517,36 @@ def test_a_wrong_coefficient_breaks_a_bound():
         highest = max(found)
         with pytest.raises(RefutedError, match="may reach"):
             error({k: c for k, c in found.items() if k != highest})
+
+
+@pytest.mark.parametrize("kind", emitted.KINDS.values(), ids=emitted.KINDS)
+@pytest.mark.parametrize("degree", ["exp_degree", "atanh_degree"])
+def test_a_kind_of_arithmetic_of_a_lower_degree_breaks_its_bound(kind, degree):
+    def failed(kind: emitted.Kind) -> set[str]:
+        return {o.loss.split(",")[0] for o in bounds.of_kind(kind) if settle(o).verdict == FAILED}
+
+    assert failed(kind) == set()
+    lower = replace(kind, **{degree: getattr(kind, degree) - 2})
+    assert failed(lower) == {"exp" if degree == "exp_degree" else "log"}
+
+
+@pytest.mark.parametrize("kind", emitted.KINDS.values(), ids=emitted.KINDS)
+def test_a_wrong_constant_breaks_its_bound(monkeypatch, kind):
+    high = kind.ln2_high * (1 + 2.0 ** (1 - kind.digits))  # one digit more than there is room for
+    assert [o.loss for o in bounds.of_kind(replace(kind, ln2_high=high))
+            if settle(o).verdict == FAILED] == [f"ln 2, {kind.name}"]  # fmt: skip
+    right = emitted.factorials(kind)
+    monkeypatch.setattr(emitted, "factorials", lambda kind: [*right[:4], 1.001 * right[4]])
+    assert settle(next(bounds.of_kind(kind))).verdict == FAILED
+
+
+def test_steps_of_the_exponent_that_reach_beyond_normal_numbers_are_refused(monkeypatch):
+    for end in (-709.0, 710.0):
+        ends = [*bounds.literals("quick_exp"), end]
+        with monkeypatch.context() as patch:
+            patch.setattr(bounds, "literals", lambda word, ends=ends: ends)
+            with pytest.raises(RefutedError, match="not normal"):
+                bounds.precisely(lambda: bounds.one_step(emitted.WORKING))()
 
 
 def test_the_bounds_are_taken_from_the_rounded_coefficients_that_run():
