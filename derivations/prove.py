@@ -67,6 +67,8 @@ def of_statement(
         yield from composition_proofs.obligations(name, variant, statement)
         if loss in pair_proofs.LOSSES:
             yield from pair_proofs.obligations(name, variant, statement)
+            if not variant:
+                yield from wiring_proofs.of_pairs(statement)
         elif loss in similarity_proofs.LOSSES:
             yield from similarity_proofs.obligations(name, variant, statement)
     elif loss == "smooth_labels":
@@ -82,6 +84,8 @@ def of_statement(
         yield from end_proofs.obligations(name, statement, plan, quantities)
         if statement.index is not None:
             yield from wiring_proofs.obligations(loss, variant)
+        elif not variant:
+            yield from wiring_proofs.of_elements(loss, statement, plan)
 
 
 def table(claims: Iterable[Obligation]) -> bool:

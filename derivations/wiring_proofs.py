@@ -1,10 +1,10 @@
-"""Obligations of fused kernels over rows: what they wire of a row's classes is the closed form.
+"""Obligations of fused kernels: what they wire of a row's or pair's numbers is the closed form.
 
-The tables of `refloss.quantities` run on symbols as a kernel runs them: pass after pass, part after
-part, with the reductions themselves. What `derivations.reduction_proofs` shows of those holds for
-every grouping of a row; here a few classes in a few parts show that the quantities are wired to
-what they are meant for. The CPU takes a softmax in two steps, and writes every class of a row as if
-it were not the target's and that one anew; the GPU takes it in one.
+The tables of `refloss.quantities` run on symbols as kernels run them (`derivations.fused`). What
+`derivations.reduction_proofs` shows of the reductions holds for every grouping of a row; here a
+few classes in a few parts show that the quantities are wired to what they are meant for. The CPU
+takes a softmax in two steps, and writes every class of a row as if it were not the target's and
+that one anew; the GPU takes it in one.
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from sympy import Expr, Integer, S
+import numpy as np
+import sympy
+from sympy import Expr, Integer, S, Symbol
 
-from derivations import derivation
+from derivations import derivation, pair_proofs
 from derivations.agreement import counted, domain, show_equal
+from derivations.composition import Composition
 from derivations.element_proofs import closed, differentiable
-from derivations.explorer import Path, over_the_reals
+from derivations.explorer import Path, formula_on
+from derivations.fused import Fused
 from derivations.obligations import Obligation
 from derivations.row_proofs import Place
 from derivations.statement import Statement
 from derivations.working import WORKING
 from refloss.evaluation import Plan
-from refloss.formula.reading import Formula, read
-from refloss.formula.reductions import NOWHERE
-from refloss.formula.symbols import Quantity, exact, meaning
-from refloss.kernels.named import HIT, LABEL, PLACE
-from refloss.quantities import Reduction, wiring_of
+from refloss.formula.reading import Formula
+from refloss.formula.symbols import Quantity
+from refloss.kernels.named import HIT, LABEL
+from refloss.quantities import rescaled, scaled, wiring_of
 
-Grouping = tuple[tuple[int, ...], ...]
-
-PARTS: Mapping[int, Grouping] = {2: ((1,), (), (0,)), 3: ((0, 2), (1,))}
+_PLAIN: Mapping[str, Any] = {"upstream": 1, "denominator": 1}
 
 WAYS = {True: "the softmax in two steps", False: "taken up class by class"}
 
@@ -60,22 +61,28 @@ class Wired:
 def obligations(loss: str, variant: str) -> Iterator[Obligation]:
     """All that a call of a row loss can be asked for, with and without weights.
 
-    Weights change the masses, not how a softmax is taken: with them one of the ways will do.
+    Weights, second derivatives and a teacher do not change how a softmax is taken: where there are
+    some, one way will do.
     """
     for bare in (True, False):
         wired = wired_for(loss, variant, bare)
         if wired is None:
             continue
         for claim, stated, formulas in claims(wired):
-            for in_steps in (True, False) if bare else (True,):
+            both = bare and "curvature" not in claim and "teacher" not in wired.plan.arrays
+            for in_steps in (True, False) if both else (True,):
                 yield obligation(wired, claim, stated, formulas, in_steps)
+        if wired.labelled and bare:
+            claim = "a row that is ignored comes to 0, and so do its derivatives"
+            yield Obligation(wired.name, claim, partial(ignored, wired))
 
 
 def obligation(
     wired: Wired, claim: str, stated: Expr, formulas: Sequence[Formula], in_steps: bool
 ) -> Obligation:
     """One claim, in one of the two ways."""
-    show = partial(whole_row, wired, stated, formulas, in_steps)
+    three = in_steps and (wired.labelled or "curvature" not in claim)
+    show = partial(whole_row, wired, stated, formulas, in_steps, three)
     return Obligation(wired.name, f"{claim}, {WAYS[in_steps]}", show)
 
 
@@ -127,23 +134,25 @@ def without_masses(statement: Statement) -> Statement:
     )
 
 
-def places(wired: Wired, value: bool, in_steps: bool) -> Iterator[Place]:
-    """Two classes, and in two steps one class of three as well."""
-    for classes in (2, 3) if in_steps else (2,):
+def places(wired: Wired, value: bool, three: bool) -> Iterator[Place]:
+    """Every class of two, and one of three as well where that is wanted."""
+    for classes in (2, 3) if three else (2,):
         own = range(1 if value else 2) if classes == 2 else (1,)
         labels = range(classes - 2, classes) if wired.labelled else [None]
         for k, y in product(own, labels):
             yield Place(Integer(classes), Integer(k), None if y is None else Integer(y))
 
 
-def whole_row(wired: Wired, stated: Expr, formulas: Sequence[Formula], in_steps: bool) -> str:
+def whole_row(
+    wired: Wired, stated: Expr, formulas: Sequence[Formula], in_steps: bool, three: bool
+) -> str:
     """Show that a value, or a derivative of some class, is what is stated of it."""
     arms = 0
-    for place in places(wired, not formulas, in_steps):
+    for place in places(wired, not formulas, three):
         here = place.of(wired.statement, stated)
 
         def ours(path: Path, place: Place = place) -> Expr:
-            return Fused(path, place, wired, formulas, in_steps).outcome()
+            return _outcome(path, place, wired, formulas, in_steps)
 
         def theirs(path: Path, here: Expr = here) -> Expr:
             return path.resolve(here)
@@ -153,87 +162,127 @@ def whole_row(wired: Wired, stated: Expr, formulas: Sequence[Formula], in_steps:
     return counted(arms, "arm")
 
 
-class Fused:
-    """A row on the way that a fused kernel takes: pass after pass, part after part."""
+def ignored(wired: Wired) -> str:
+    """Of two classes; the first is where the target's would be written."""
+    arms = 0
+    for (_, _, formulas), k in product(claims(wired), (0, 1)):
+        place = Place(Integer(2), Integer(k), Integer(-1))
 
-    def __init__(
-        self, path: Path, place: Place, wired: Wired, formulas: Sequence[Formula], in_steps: bool
-    ) -> None:
-        self.path, self.place, self.in_steps = path, place, in_steps
-        self.parts = PARTS[int(place.classes)]
-        # sizes of masses that are symbols can be compared
-        self.keeps_apart = wired.bare and wired.plan.mass is not None and place.classes == 2
-        wiring = wiring_of(wired.plan, formulas, value=not formulas, in_steps=in_steps)
-        self.table, self.outputs = wiring.table, wiring.outputs
-        quantities = wired.quantities
-        self.arrays = {name: quantities[name] for name in self.table.each}
-        numbers = {name: q for name, q in quantities.items() if name not in self.arrays}
-        known: dict[str, Any] = {**numbers, "classes": place.classes}
-        known |= {"upstream": 1, "denominator": 1}
-        if place.y is not None:
-            known[LABEL] = place.y
-            known |= {f"{HIT}{name}": q[max(place.y, 0)] for name, q in self.arrays.items()}
-        self.known: dict[str, Any] = {name: Quantity(exact(q)) for name, q in known.items()}
+        def ours(path: Path, place: Place = place, formulas: Any = formulas) -> Expr:
+            return _outcome(path, place, wired, formulas, in_steps=True)
 
-    def read(self, formula: Formula) -> Formula:
-        return read(formula, meaning(self.path), finish=over_the_reals)
+        arms += int(show_equal(ours, lambda path: S.Zero, domain(wired.statement)).split()[0])
+    return counted(arms, "arm")
 
-    def at(self, index: Any) -> Mapping[str, Any]:
-        """All quantities of a class."""
-        own = {name: Quantity(q[index]) for name, q in self.arrays.items()}
-        own[PLACE] = Quantity(Integer(index))
-        return self.table.numbers(self.known | own, self.read)
 
-    def outcome(self) -> Expr:
-        """The row's value, or a derivative at the place's class."""
-        quantities: Mapping[str, Any]
-        wanted = self.outputs.value or self.outputs.derivatives[0]
-        for reductions in self.table.passes([wanted]):
-            found: dict[str, Any] = {}
-            for one in reductions:
-                found |= dict(zip(one.gives, self.reduced(one), strict=True))
-            self.known |= found
-        if self.outputs.value:
-            quantities = self.table.numbers(self.known, self.read)
-        elif self.in_steps and self.place.y is not None:
-            quantities, wanted = self.written(wanted)
-        else:
-            quantities = self.at(self.place.k)
-        return self.path.resolve(exact(quantities[wanted]))
+def _outcome(
+    path: Path, place: Place, wired: Wired, formulas: Sequence[Formula], in_steps: bool
+) -> Expr:
+    """The row's value, or a derivative at the place's class, on the way that kernels take."""
+    wiring = wiring_of(wired.plan, formulas, value=not formulas, in_steps=in_steps)
+    arrays = {name: wired.quantities[name] for name in wiring.table.each}
+    known = {name: q for name, q in wired.quantities.items() if name not in arrays}
+    known |= {"classes": place.classes, **_PLAIN}
+    if place.y is not None:
+        known[LABEL] = place.y
+        known |= {f"{HIT}{name}": q[max(place.y, 0)] for name, q in arrays.items()}
+    row = Fused(path, wiring, {name: q.__getitem__ for name, q in arrays.items()}, known)
+    # sizes can be compared of masses that are symbols
+    apart = wired.bare and wired.plan.mass is not None and place.classes == 2
+    row.reduce(int(place.classes), others_apart=apart)
+    if not formulas:
+        return row.outcome(row.of_row)
+    if not in_steps or place.y is None:
+        return row.outcome(row.at(place.k))
+    # The CPU writes each class as if it were not the target's, and that one anew; it does so
+    # where nothing is left to reduce in the pass that writes
+    if place.k != max(place.y, 0):
+        row.known["hit"] = Quantity(S.Zero)
+        return row.outcome(row.at(place.k))
+    is_each = row.table.is_each(row.wanted)
+    return row.outcome(row.of_row, f"{HIT}{row.wanted}" if is_each else row.wanted)
 
-    def written(self, derivative: str) -> tuple[Mapping[str, Any], str]:
-        """What the CPU's kernels write: each class as if it were not the target's, that one anew.
 
-        They do so where nothing is left to reduce in the pass that writes.
-        """
-        if self.place.k == self.place.y:
-            at_hit = f"{HIT}{derivative}" if self.table.is_each(derivative) else derivative
-            return self.table.numbers(self.known, self.read), at_hit
-        self.known["hit"] = Quantity(S.Zero)
-        return self.at(self.place.k), derivative
+# Elements and pairs ------------------------------------------------------------------------------
 
-    def reduced(self, reduction: Reduction) -> Sequence[Any]:
-        """What a reduction comes to, its parts joined from left to right."""
-        if reduction.kind == "others" and not self.keeps_apart:
-            return self.total_with_none_apart(reduction)
-        names = (*reduction.each, *reduction.parameters)
-        absorbed, joined = (self.read(reduction.formula(one)) for one in ("absorbed", "joined"))
-        start = [Quantity(exact(x)) for x in reduction.start]
-        states = []
-        for part in self.parts:
-            state: Sequence[Any] = start
-            for index in part:
-                numbers = self.at(index)
-                state = absorbed(*state, *(numbers[name] for name in names))
-            states.append(state)
-        row = self.table.numbers(self.known, self.read)
-        whole = states[0]
-        for state in states[1:]:
-            whole = joined(*whole, *state, *(row[name] for name in reduction.parameters))
-        return list(self.read(reduction.formula("finished"))(*whole))
+_weight, _upstream = Symbol("w", nonnegative=True), Symbol("u", real=True)
+_denominator = Symbol("N", positive=True)
+_DERIVED = {"upstream": _upstream, "denominator": _denominator, "rate": 1 / _denominator}
 
-    def total_with_none_apart(self, reduction: Reduction) -> Sequence[Any]:
-        """What stands for the same sums, by `derivations.reduction_proofs`, whatever is largest."""
-        (each, _) = reduction.each
-        total = sum((self.at(c)[each] for c in range(self.place.classes)), Quantity(S.Zero))
-        return [Quantity(S.Zero), Quantity(Integer(NOWHERE)), total]
+
+def of_elements(loss: str, statement: Statement, plan: Plan) -> Iterator[Obligation]:
+    """That an element's numbers are its formulas', weighted, and slopes scaled."""
+    claim = "what is wired is the formula times the weight, slopes times upstream / denominator"
+    yield Obligation(loss, claim, partial(_elements, loss, statement, plan))
+
+
+def _elements(loss: str, statement: Statement, plan: Plan) -> str:
+    arms = 0
+    for argument in (None, *plan.formulas.gradient):
+        formula = plan.formulas.value if argument is None else plan.formulas.gradient[argument]
+        factor = _weight if argument is None else _weight * _upstream / _denominator
+        quantities = WORKING[loss][""].quantities(statement)
+        scale = rescaled if argument == "target" else scaled
+        formulas = [] if argument is None else [formula]
+
+        def ours(
+            path: Path, formulas: Any = formulas, scale: Any = scale, q: Any = quantities
+        ) -> Expr:
+            weighted = replace(plan, weight=np.ones(1))
+            wiring = wiring_of(weighted, formulas, not formulas, scale, in_steps=True)
+            element = Fused(path, wiring, {}, {**q, "weight": _weight, **_DERIVED})
+            return element.outcome(element.of_row)
+
+        def theirs(
+            path: Path, formula: Any = formula, factor: Expr = factor, q: Any = quantities
+        ) -> Expr:
+            return factor * formula_on(path, formula, q)
+
+        arms += int(show_equal(ours, theirs, domain(statement)).split()[0])
+    return counted(arms, "arm")
+
+
+def of_pairs(composition: Composition) -> Iterator[Obligation]:
+    """That what is wired of two or three vectors is what is stated, where no difference is zero."""
+    for argument in (None, *composition.gradient):
+        what = "value = textbook" if argument is None else f"gradient in {argument} = closed form"
+        show = partial(_pairs, composition, argument)
+        yield Obligation(composition.loss, f"{what}, component by component", show)
+
+
+def _pairs(composition: Composition, argument: str | None) -> str:
+    arms = 0
+    for place in pair_proofs.places(composition.loss, ""):
+        size = place.sizes["D"]
+        if place.zero or (size > 1 and composition.loss != "contrastive_loss"):
+            continue
+        given = place.given(composition)
+        at = {**given, composition.row: 0, composition.component: size - 1}
+        ours = partial(_pair, composition, place.plan(composition), given, argument, size)
+        theirs = partial(pair_proofs.stated, composition, at, argument)
+        shown = show_equal(ours, theirs, pair_proofs.known(composition, place, given))
+        arms += int(shown.split()[0])
+    return counted(arms, "arm")
+
+
+def _pair(
+    composition: Composition,
+    plan: Plan,
+    given: Mapping[Any, Any],
+    argument: str | None,
+    size: int,
+    path: Path,
+) -> Expr:
+    def entry(name: str, index: tuple[int, ...]) -> Expr:
+        symbol = composition.arguments[name][index]
+        return sympy.sympify(given.get(symbol, symbol))
+
+    formulas = [] if argument is None else [plan.formulas.gradient[argument]]
+    wiring = wiring_of(plan, formulas, value=not formulas, in_steps=True)
+    entries = {n: lambda c, n=n: entry(n, (0, c)) for n in wiring.table.each}
+    known: dict[str, Any] = {**dict.fromkeys(plan.parameters, sympy.oo), **_PLAIN}
+    known |= {name: given.get(s, s) for name, s in composition.options.items()}
+    known |= {n: entry(n, (0,)) for n in composition.arguments if n not in entries}
+    row = Fused(path, wiring, entries, known)
+    row.reduce(size)
+    return row.outcome(row.of_row if argument is None else row.at(size - 1))

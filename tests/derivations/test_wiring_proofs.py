@@ -2,15 +2,23 @@
 
 import pytest
 
-from derivations import wiring_proofs
+from derivations import derivation, wiring_proofs
+from derivations.composition import Composition
 from derivations.obligations import FAILED, PROVED, Outcome, settle
+from derivations.working import WORKING
 from refloss import quantities
-from refloss.formula import exp, reductions, where
+from refloss.formula import direction, distance, exp, reductions, where
 
 
 def outcome_of(loss: str, variant: str, claim: str) -> Outcome:
     """What comes of one obligation, by how its claim begins."""
-    found = wiring_proofs.obligations(loss, variant)
+    statement = derivation.load(loss).statement
+    if isinstance(statement, Composition):
+        found = wiring_proofs.of_pairs(statement)
+    elif statement.index is None:
+        found = wiring_proofs.of_elements(loss, statement, WORKING[loss][""].plan(loss))
+    else:
+        found = wiring_proofs.obligations(loss, variant)
     outcome = settle(next(one for one in found if one.claim.startswith(claim)))
     assert "Error" not in outcome.detail.split(":")[0], outcome.detail  # refuted, not stumbled
     return outcome
@@ -71,6 +79,26 @@ def drift_the_other_way(surprise, teacher_p, teacher_surprise):
     return teacher_p * (teacher_surprise - surprise)
 
 
+def not_silenced(x, label):
+    return x
+
+
+def weight_added(weight, x):
+    return weight + x
+
+
+def turn_along(first, second, cosine, apart, against, length):
+    return second / length
+
+
+def size_without_abs(x):
+    return x
+
+
+def rescaled_by_the_denominator(x, upstream, denominator):
+    return x * (upstream * denominator)
+
+
 TWO_STEPS = ", the softmax in two steps"
 ONE_STEP = ", taken up class by class"
 GRADIENT = "gradient in input = closed form"
@@ -113,6 +141,15 @@ WRONG = [
         "",
         f"gradient in teacher = closed form{TWO_STEPS}",
     ),
+]
+
+
+WRONG += [
+    (quantities, "silenced", not_silenced, "nll_loss", "", "a row that is ignored"),
+    (quantities, "weighted", weight_added, "mse_loss", "", "what is wired"),
+    (wiring_proofs, "rescaled", rescaled_by_the_denominator, "mse_loss", "", "what is wired"),
+    (distance, "size", size_without_abs, "contrastive_loss", "", "value"),
+    (direction, "turn", turn_along, "cosine_embedding_loss", "", "gradient in input1"),
 ]
 
 
