@@ -227,7 +227,7 @@ def test_a_file_that_does_not_load_is_compiled_anew(empty: Path) -> None:
 def test_without_a_place_to_write_it_runs_all_the_same(empty: Path) -> None:
     occupied = empty / "occupied"
     occupied.touch()
-    nowhere = {"HOME": "/nonexistent", "XDG_CACHE_HOME": None, "REFLOSS_CACHE_DIR": None}
+    nowhere = {"HOME": str(occupied), "XDG_CACHE_HOME": None, "REFLOSS_CACHE_DIR": None}
     for environment in ({"REFLOSS_CACHE_DIR": str(occupied / "in a file")}, nowhere):
         assert run(empty, SHIFTED, **environment) == ["3.0", "0", "1"]
 
