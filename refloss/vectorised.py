@@ -40,17 +40,29 @@ LANES = 8
 
 # Numbers outside of this are divided by as they are, not through their reciprocals
 SMALL, LARGE = 1e-280, 1e280
+LIFTING = 1e200
 
 _kernels: dict[Any, Any] = {}
 _mine = threading.local()
 
 
-def kind_of(plan: Plan) -> Kind:
-    """The arithmetic inside: for results of few digits, that which does not follow lost ones."""
+def kind_of(plan: Plan, grad_output: Array | None = None) -> Kind:
+    """The arithmetic inside: for results of few digits, that which does not follow lost ones.
+
+    It counts what is below e^-708 for nothing, which a factor beyond all float32 might lift again.
+    """
     if native(plan.model) == np.float64:
         return DOUBLE
-    usual = (x == 0 or SMALL < abs(x) < LARGE for x in plan.parameters.values())
-    return WORKING if all(usual) else DOUBLE
+    usual = all(x == 0 or SMALL < abs(x) < LARGE for x in plan.parameters.values())
+    factors = (one for one in (plan.weight, grad_output) if one is not None)
+    return WORKING if usual and not any(map(_may_lift, factors)) else DOUBLE
+
+
+def _may_lift(factor: Array) -> bool:
+    if factor.size > FEW and native(factor) != np.float64:
+        return False
+    with np.errstate(all="ignore"):
+        return bool((np.abs(factor.astype(np.float64)) > LIFTING).any())
 
 
 class Call(calls.Call):
@@ -61,7 +73,7 @@ class Call(calls.Call):
     def __init__(
         self, plan: Plan, wanted: Wanted, grad_output: Array | None, kind: Kind | None = None
     ) -> None:
-        super().__init__(plan, wanted, grad_output, kind or kind_of(plan))
+        super().__init__(plan, wanted, grad_output, kind or kind_of(plan, grad_output))
 
     def kernel(self, *further: Any, make: Callable[[Any], Any]) -> Any:
         """The kernel for this call, made when it is first wanted."""
@@ -97,7 +109,7 @@ def _by_float64(plan: Plan, wanted: Wanted, grad_output: Array | None) -> Answer
         weight=None if plan.weight is None else wide(plan.weight),
     )
     upstream = None if grad_output is None else wide(grad_output)
-    call = Call(widened, wanted, upstream, kind_of(plan))
+    call = Call(widened, wanted, upstream, kind_of(plan, grad_output))
     made = Elements(call) if plan.row_shape is None else Rows(call)
     answer = made.answer(arrays_of(widened, upstream), plan.denominator)
     dtype = native(plan.model)

@@ -554,3 +554,14 @@ def test_nothing_is_read_beyond_an_array() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("read")
+
+
+@pytest.mark.parametrize("factor", ["weight", "grad_output"])
+def test_a_factor_beyond_float32_lifts_what_has_nearly_vanished(factor: str) -> None:
+    x = np.array([[0, -709.5]], np.float32)
+    given = np.array([1e308, 1.0]) if factor == "weight" else np.array([1e308])
+    call = {factor: given, "reduction": "none"}
+    found = refloss.cross_entropy.grad(x, [0], **call)
+    expected = refloss.cross_entropy.grad(x, [0], **call, backend="array")
+    np.testing.assert_array_equal(found, expected)
+    assert found[0, 1] > 0.5
