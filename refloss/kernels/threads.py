@@ -1,9 +1,10 @@
 """A few threads that work through blocks, in any order, to the same result."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -40,9 +41,15 @@ def set_num_threads(count: int) -> None:
 
 
 def over(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
-    """The results of the work in the order of the items."""
+    """The results of the work in the order of the items.
+
+    Whatever happens, nobody works any more when this returns: the work may be on memory that is
+    given back then.
+    """
     global _pool
-    if len(items) < 2 or get_num_threads() == 1:
+    # an interpreter that ends lends no threads, but those of its user may go on
+    alone = get_num_threads() == 1 or not threading.main_thread().is_alive()
+    if len(items) < 2 or alone:
         return [work(item) for item in items]
     helpers = min(get_num_threads(), len(items)) - 1  # the caller works as well
     pool = _pool  # another caller may set a number of threads meanwhile
@@ -55,12 +62,20 @@ def over(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
         for k in waiting:
             found[k] = work(items[k])
 
-    others = [pool.submit(take) for _ in range(helpers)]
+    others: list[Future[None]] = []
     try:
+        for _ in range(helpers):
+            others.append(pool.submit(take))  # noqa: PERF401 - one fails, and some have begun
         take()
     finally:
-        for other in others:
-            other.result()
+        for _ in waiting:
+            pass  # after an error nobody begins another
+        # who is busy for another caller has not begun, and is not waited for
+        begun = [other for other in others if not other.cancel()]
+        for other in begun:
+            other.exception()  # comes when it has stopped, with an error or without
+    for other in begun:
+        other.result()
     return found
 
 
@@ -71,20 +86,60 @@ def _blas() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
-@contextmanager
-def blas_on_one_thread() -> Iterator[None]:
+def _set_blas(one: Any, count: int) -> None:
+    # threadpoolctl may hear nobody but the first thread that asked
+    forget = getattr(one, "clear_controlling_thread", lambda force: None)
+    forget(force=True)
+    one.set_num_threads(count)
+    forget(force=True)
+
+
+class _OneThread:
+    """BLAS on one thread, for as long as somebody wants it."""
+
+    def __init__(self) -> None:
+        self.lock, self.wanted = threading.Lock(), 0
+        self.before: list[tuple[Any, int]] = []
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.wanted:
+                self.before = [(one, one.num_threads) for one in _blas().lib_controllers]
+            self.wanted += 1
+            for one, _ in self.before:
+                _set_blas(one, 1)
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.wanted -= 1
+            for one, count in self.before:
+                # of OpenMP every thread has its own setting
+                if not self.wanted or getattr(one, "threading_layer", "") == "openmp":
+                    _set_blas(one, count)
+
+    def in_child(self) -> None:
+        """Who wanted it in the parent is not there."""
+        wanted, self.lock, self.wanted = self.wanted, threading.Lock(), 0
+        for one, count in self.before if wanted else ():
+            _set_blas(one, count)
+
+
+_one_thread = _OneThread()
+
+
+def blas_on_one_thread() -> AbstractContextManager[None]:
     """Matrix products by the thread that asks for them, to the same bits whatever the setting.
 
     BLAS threads beside those that are here would wait for each other: several times the time. The
-    setting is one for the whole process, and is put back at the end.
+    setting is one for the whole process, and is put back when the last of several callers is done.
     """
-    with _blas().limit(limits=1):
-        yield
+    return _one_thread
 
 
 def _forget_pool() -> None:
     global _pool
     _pool = None  # threads do not survive a fork; the child makes its own
+    _one_thread.in_child()
 
 
 if hasattr(os, "register_at_fork"):
