@@ -10,6 +10,7 @@ import faulthandler
 import mmap
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -240,7 +241,10 @@ def main(step: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
-    sys.stdout.flush()
-    faulthandler.disable()
-    os._exit(0)  # arrays may outlive what gives their memory back
+    status = 0
+    try:
+        main(*sys.argv[1:])
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    os._exit(status)  # at once, for arrays would outlive what gives their memory back

@@ -17,7 +17,10 @@ import refloss
 from refloss.accuracy import Answer, Truth, ulp_error
 from refloss.formula import similarity
 from refloss.kernels import arrays, cpu, selection
+from refloss.kernels.address import address_of
 from refloss.kernels.anchors import NOWHERE, Place, Seen, Softmax
+from refloss.kernels.simd import extremes
+from refloss.kernels.simd import similarity as blocks
 from refloss.triplets import METRICS
 
 BOTH = pytest.mark.parametrize("kernels", [cpu, arrays], ids=["cpu", "arrays"])
@@ -280,3 +283,30 @@ def test_small_angles_keep_their_digits(kernels: ModuleType, exponent: int) -> N
     np.testing.assert_array_equal(kernels.turned(u, v, np.ones((1, 1)))[0, 1], -h)
     np.testing.assert_array_equal(kernels.turned(u, -v, np.ones((1, 1)))[0, 1], h)
     assert kernels.angles(np.zeros((1, 2)), v) == 1
+
+
+@pytest.mark.parametrize("mining", [None, "hard"])
+def test_kernels_read_numbers_where_numbers_may_lie(
+    mining: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels of a packed record begin anywhere; not every machine reads such numbers."""
+    asked = []
+
+    def noted(array: Any) -> int:
+        asked.append(array.flags.c_contiguous and array.flags.aligned)
+        return address_of(array)
+
+    for module in (blocks, extremes):
+        monkeypatch.setattr(module, "address_of", noted)
+    x = np.random.default_rng(3).normal(size=(20, 3))
+    labels = np.arange(20) % 3
+    packed = np.zeros(labels.nbytes + 1, np.uint8)[1:].view(np.int64)
+    packed[:] = labels
+    assert not packed.flags.aligned
+    loss: Any = refloss.batch_triplet_loss if mining else refloss.sup_con_loss
+    options = {"mining": mining} if mining else {}
+    found = loss.value_and_grad(x, packed, **options)
+    assert asked
+    assert all(asked)
+    for mine, theirs in zip(found, loss.value_and_grad(x, labels, **options), strict=True):
+        np.testing.assert_array_equal(mine, theirs)

@@ -248,6 +248,10 @@ def _pull(
     return made.get()[0]
 
 
+def _plain(x: Array) -> Array:
+    return np.require(x, requirements="CA")  # labels lie as the caller has them
+
+
 def absorb(
     seen: Seen,
     s: Array,
@@ -259,7 +263,7 @@ def absorb(
 ) -> Seen:
     """What is known of the anchors after one more block of candidates."""
     after = Seen(*(part.copy() for part in seen))
-    arrays = tuple(map(np.ascontiguousarray, (s, row_labels, column_labels)))
+    arrays = tuple(map(_plain, (s, row_labels, column_labels)))
     states = (after.top, after.tail, after.positives, after.count, after.top_at)
     addresses = tuple(map(address_of, (*arrays, *states)))
     where = (place.self_at, place.first)
@@ -283,7 +287,7 @@ def weigh(
     ``place`` says where the columns are, and ``first_row`` is the number of the first row.
     """
     along = np.empty((s.shape[0], 1))
-    arrays = [s, *map(np.ascontiguousarray, labels)]
+    arrays = [s, *map(_plain, labels)]
     for side in (by_row, by_column):
         if side is not None:
             softmax, factor = side
