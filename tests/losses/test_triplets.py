@@ -384,3 +384,14 @@ def test_miners_agree_over_arrays(mining: str, distance: str, seed: int) -> None
     over_arrays = MINE(**arrays, **options, backend="array")
     for found, expected in zip(over_arrays, MINE(**arrays, **options), strict=True):
         assert bits(found) == bits(expected)
+
+
+@pytest.mark.parametrize("backend", ["numba", "array"])
+def test_of_negatives_that_are_all_infinitely_far_one_is_taken(backend: str) -> None:
+    """Squares overflow: what is nearest must still be a negative, not the anchor itself."""
+    x = np.array([[1e200, 0.0], [2.0, 0.0], [3.0, 0.0], [-1e200, 1.0]])
+    call: dict[str, Any] = {"distance": "sqeuclidean", "mining": "hard", "backend": backend}
+    labels = np.array([0, 0, 1, 1])
+    found = np.stack(MINE(x, labels, **call))
+    np.testing.assert_array_equal(found, [[0, 1, 2, 3], [1, 0, 3, 2], [2, 2, 1, 0]])
+    assert np.isnan(LOSS.grad(x, labels, **call)).all()
