@@ -83,6 +83,5 @@ class Call:
             tuple(self.scalars),
             plan.weight is None,
             lonely,
-            self.total,
             self.kind.name,
         )

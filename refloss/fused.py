@@ -70,7 +70,7 @@ class Call(calls.Call):
 
     def kernel(self, *further: Any, make: Callable[[], Any]) -> Any:
         """The kernel for this call, made when it is first wanted."""
-        key = (*self.identity, *further)
+        key = (*self.identity, self.total, *further)
         if key not in _kernels:
             _kernels[key] = make()
         return _kernels[key]

@@ -23,9 +23,10 @@ from refloss.vectorised import (
     Prepared,
     Rows,
     arrays_of,
-    is_short_and_small,
+    narrow,
     prepare,
     room_of,
+    wide,
 )
 
 Array = Any
@@ -69,14 +70,14 @@ class Again:
         self.labels = places.get("labels")
         self.classes, self.ignored = plan.classes, plan.marks[1] if plan.marks is not None else 0
         order = prepared.order if isinstance(prepared, Rows) else list(plan.arrays)
-        self.order = [places.get(name, plan.arrays[name]) for name in order if name != "labels"]
-        self.writes_value = prepared.wants_value and not prepared.total
+        taken = {name: wide(x) if prepared.widens else x for name, x in plan.arrays.items()}
+        self.order = [places.get(name, taken[name]) for name in order if name != "labels"]
         self.has_room = isinstance(prepared, Rows)
         self.room = prepared.room if isinstance(prepared, Rows) else 0
-        # a row kernel has a place for values, whether or not it writes them
-        self.value_shape = plan.shape if self.writes_value else (1,)
-        self.gives_value = self.has_room or self.writes_value
-        self.extents = (plan.classes,) if self.has_room else ()
+        # kernels have a place for values, those of rows even where none are wanted
+        self.value_shape = plan.shape if prepared.writes_value else (1,)
+        self.gives_value = self.has_room or prepared.has_value
+        self.extents = (plan.classes, prepared.sums) if self.has_room else (prepared.sums,)
         self.is_simple = prepared.model.dtype.name in SIMPLE
 
     def answer(self, values: Sequence[Any]) -> Answer | None:
@@ -85,7 +86,10 @@ class Again:
             if any_wrong(values[place], wrong):
                 return None
         prepared, denominator = self.prepared, self.denominator
-        addresses = [address_of(values[k] if type(k) is int else k) for k in self.order]
+        given = [values[k] if type(k) is int else k for k in self.order]
+        if prepared.widens:
+            given = list(map(wide, given))  # and not given back before the kernel has run
+        addresses = list(map(address_of, given))
         if self.labels is not None:
             from refloss.kernels import labels
 
@@ -97,7 +101,7 @@ class Again:
                 denominator = float(marked.kept)
         value = None
         if self.gives_value:
-            value = np.empty(self.value_shape, prepared.model.dtype)
+            value = np.empty(self.value_shape, prepared.stored)
             addresses.append(address_of(value))
         found = [np.empty(*one) for one in prepared.sources]
         addresses += map(address_of, found)
@@ -116,13 +120,11 @@ class Again:
         totals = threads.over(prepared.pieces, work)
         if prepared.total:
             value = self._reduced(totals, denominator)
-        elif not self.writes_value:
+        elif not prepared.writes_value:
             value = None
         elif value is not None:
-            value = value[()]
-        if () in (shape for shape, _ in prepared.sources):
-            found = [one[()] for one in found]
-        return Answer(value, found[: prepared.split], found[prepared.split :])
+            value = narrow(value, prepared.model.dtype)[()]
+        return Answer(value, *prepared.parts(found))
 
     def _reduced(self, totals: Sequence[tuple[float, float]], denominator: float) -> Any:
         if self.is_simple and len(totals) == 1 and denominator > 0:
@@ -141,7 +143,7 @@ def remembered(
     """
     if not isinstance(plan, Plan) or not plan.kernels.__name__.endswith(".cpu"):
         return None
-    if plan.weight is not None or is_short_and_small(plan):
+    if plan.weight is not None:
         return None
     if plan.row_shape is not None and plan.row_shape[1] != 1:
         return None

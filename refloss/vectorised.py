@@ -18,7 +18,7 @@ import numpy as np
 from refloss import calls
 from refloss.arguments import dtype_name, native
 from refloss.calls import UPSTREAM
-from refloss.evaluation import Answer, reduced, rounded, runs
+from refloss.evaluation import Answer, Wanted, reduced, runs
 from refloss.formula.emitted import DOUBLE, WORKING, Kind
 from refloss.kernels import threads
 from refloss.kernels.address import address_of
@@ -27,13 +27,14 @@ from refloss.kernels.simd.elements import Element
 from refloss.kernels.simd.rows import NARROW, Formats, Row
 
 if TYPE_CHECKING:
-    from refloss.evaluation import Plan, Wanted
+    from refloss.evaluation import Plan
 
 Array = Any
 Pair = tuple[float, float]
 
-SHORT = ("float16", "bfloat16")
-FEW = 1 << 12
+FEW = 1 << 9  # numbers of an argument
+FLOAT64 = np.dtype(np.float64)
+LOOKED_AT = 1 << 12  # factors that are looked at before the arithmetic is chosen
 
 PIECE = 1 << 16  # numbers of one array in a piece of work
 LANES = 8
@@ -43,6 +44,7 @@ SMALL, LARGE = 1e-280, 1e280
 LIFTING = 1e200
 
 _kernels: dict[Any, Any] = {}
+_rounders: dict[Any, Any] = {}
 _mine = threading.local()
 
 
@@ -59,7 +61,7 @@ def kind_of(plan: Plan, grad_output: Array | None = None) -> Kind:
 
 
 def _may_lift(factor: Array) -> bool:
-    if factor.size > FEW and native(factor) != np.float64:
+    if factor.size > LOOKED_AT and native(factor) != np.float64:
         return False
     with np.errstate(all="ignore"):
         return bool((np.abs(factor.astype(np.float64)) > LIFTING).any())
@@ -85,47 +87,53 @@ class Call(calls.Call):
 
 def evaluate(plan: Plan, wanted: Wanted, grad_output: Array | None = None) -> Answer:
     """Run a plan whose arrays are NumPy's."""
-    if is_short_and_small(plan):
-        return _by_float64(plan, wanted, grad_output)
-    return prepare(plan, wanted, grad_output).answer(arrays_of(plan, grad_output), plan.denominator)
+    prepared = prepare(plan, wanted, grad_output)
+    return prepared.answer(arrays_of(plan, grad_output), plan.denominator)
 
 
-def is_short_and_small(plan: Plan) -> bool:
-    """Whether a plan is of 16-bit numbers, so few that they need no kernel of their own."""
-    return dtype_name(plan.model) in SHORT and plan.model.size <= FEW
+def prepare(plan: Plan, wanted: Wanted, grad_output: Array | None = None) -> Prepared:
+    """A plan made ready to run, once and again.
+
+    A plan of few numbers is taken for one of float64, and gets all that is cheap to have: it takes
+    no time to compute, while a kernel for each format and each part takes a quarter of a second to
+    compile. What comes out is rounded once, as it is by a kernel.
+    """
+    taken, made, kind = plan, wanted, None
+    if plan.model.size <= FEW:
+        taken, kind = _widened(plan), DOUBLE
+        grad_output = None if grad_output is None else wide(grad_output)
+        if not wanted.curvature:
+            made = Wanted(value=True, gradient=plan.names("gradient"))
+    call = Call(taken, made, grad_output, kind)
+    return (Elements if plan.row_shape is None else Rows)(call, plan, wanted)
 
 
-def _by_float64(plan: Plan, wanted: Wanted, grad_output: Array | None) -> Answer:
-    """The same answer from float64 arrays: a kernel of 16-bit numbers widens and rounds as well."""
-
-    def wide(array: Array) -> Array:
-        return array.astype(np.float64) if dtype_name(array) in SHORT else array
-
-    widened = replace(
+def _widened(plan: Plan) -> Plan:
+    return replace(
         plan,
         model=wide(plan.model),
         arrays={name: wide(array) for name, array in plan.arrays.items()},
         originals={name: wide(array) for name, array in plan.originals.items()},
         weight=None if plan.weight is None else wide(plan.weight),
     )
-    upstream = None if grad_output is None else wide(grad_output)
-    call = Call(widened, wanted, upstream, kind_of(plan, grad_output))
-    made = Elements(call) if plan.row_shape is None else Rows(call)
-    answer = made.answer(arrays_of(widened, upstream), plan.denominator)
-    dtype = native(plan.model)
-    with np.errstate(all="ignore"):
-        value = None if answer.value is None else rounded(np.asarray(answer.value), dtype)[()]
-        parts = [
-            [rounded(np.asarray(one), dtype)[()] for one in part]
-            for part in (answer.gradient, answer.curvature)
-        ]
-    return Answer(value, *parts)
 
 
-def prepare(plan: Plan, wanted: Wanted, grad_output: Array | None = None) -> Prepared:
-    """A plan made ready to run, once and again."""
-    call = Call(plan, wanted, grad_output)
-    return Elements(call) if plan.row_shape is None else Rows(call)
+def wide(array: Array) -> Array:
+    """The same numbers in float64, or the whole numbers that they are."""
+    dtype = array.dtype
+    return array if dtype is FLOAT64 or dtype.kind in "iub" else array.astype(FLOAT64)
+
+
+def narrow(array: Array, dtype: Any) -> Array:
+    """Numbers rounded to the format that they are wanted in."""
+    if array.dtype == dtype:
+        return array
+    rounding = _rounders.get(dtype)
+    if rounding is None:
+        rounding = _rounders[dtype] = elements.make_rounder(dtype.name)
+    found = np.empty(array.shape, dtype)
+    rounding(address_of(array), address_of(found), 0, array.size)
+    return found
 
 
 def arrays_of(plan: Plan, grad_output: Array | None = None) -> dict[str, Array]:
@@ -154,35 +162,63 @@ def _formats(arrays: Sequence[Array]) -> tuple[str, ...]:
 
 
 class Prepared:
-    """A plan made ready: its kernel, and how the work on arrays of such extents is cut."""
+    """A plan made ready: its kernel, and how the work on arrays of such extents is cut.
+
+    The plan of the call may be one of wider numbers than the plan that is asked, and the call may
+    make more than is wanted.
+    """
 
     kernel: Any
     pieces: Sequence[Any]
     value_shape: tuple[int, ...]
 
-    def __init__(self, call: Call) -> None:
-        plan = call.plan
-        self.total, self.wants_value = call.total, call.wanted.value
-        self.model, self.shape = np.empty(0, native(plan.model)), plan.shape
+    def __init__(self, call: Call, asked: Plan, wanted: Wanted) -> None:
+        plan, made = call.plan, call.wanted
+        self.total = wanted.value and plan.reduction != "none"
+        self.writes_value = wanted.value and not self.total
+        self.has_value = made.value  # or a place for it
+        self.sums = int(not self.writes_value)
+        self.model, self.shape = np.empty(0, native(asked.model)), plan.shape
+        self.stored = native(plan.model)  # the format in which values are written
         self.sources = [(tuple(one.shape), native(one)) for one in call.sources]
-        self.split = len(call.wanted.gradient)
+        names = (*made.gradient, *made.curvature)
+        self.formats = [native(asked.originals[name]) for name in names]
+        given = (*arrays_of(asked).values(), asked.model, *map(asked.originals.get, names))
+        self.widens = plan is not asked and not all(wide(one) is one for one in given)
+        self.has_numbers = any(shape == () for shape, _ in self.sources)
+        # which of the derivatives that are made are wanted
+        behind, self.split = len(made.gradient), len(wanted.gradient)
+        self.wanted = [list(made.gradient).index(name) for name in wanted.gradient]
+        self.wanted += [behind + list(made.curvature).index(name) for name in wanted.curvature]
         self.numbers = tuple(map(float, call.scalars.values()))[:-1]
         self.divides = call.kind is DOUBLE
 
     def answer(self, arrays: Mapping[str, Array], denominator: float) -> Answer:
         """Run it on arrays like those that it was made ready for."""
+        if self.widens:
+            arrays = {name: wide(array) for name, array in arrays.items()}
         run = self.run(arrays, denominator)
         totals = threads.over(self.pieces, run.work)
         value = None
         if self.total:
             value = reduced(self.model, totals, denominator)
-        elif self.wants_value:
-            value = run.value.reshape(self.shape)[()]
+        elif self.writes_value:
+            value = narrow(run.value, self.model.dtype).reshape(self.shape)[()]
         found = [
-            array.reshape(shape)[()]
+            array.reshape(shape)
             for array, (shape, _) in zip(run.derivatives, self.sources, strict=True)
         ]
-        return Answer(value, found[: self.split], found[self.split :])
+        return Answer(value, *self.parts(found))
+
+    def parts(self, found: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """The gradients and the curvature that were asked for, of all that there are."""
+        wanted = [found[k] for k in self.wanted]
+        if self.widens:
+            formats = [self.formats[k] for k in self.wanted]
+            wanted = list(map(narrow, wanted, formats))
+        if self.has_numbers:
+            wanted = [array[()] for array in wanted]
+        return wanted[: self.split], wanted[self.split :]
 
     def run(self, arrays: Mapping[str, Array], denominator: float) -> Run:
         """Everything that one run needs."""
@@ -212,21 +248,21 @@ class Run:
 class Elements(Prepared):
     """Work on elements."""
 
-    def __init__(self, call: Call) -> None:
-        super().__init__(call)
+    def __init__(self, call: Call, asked: Plan, wanted: Wanted) -> None:
+        super().__init__(call, asked, wanted)
         arrays = arrays_of(call.plan, call.grad_output)
         count = prod(self.shape)
         self.shared = {name: one.size == 1 and count != 1 for name, one in arrays.items()}
         self.pieces = runs(count, PIECE)
-        own = [self.model] if self.wants_value and not self.total else []
+        own = [call.plan.model] if self.has_value else []
         formats = _formats(list(arrays.values()))
         outputs = (*_formats(own), *(dtype.name for _, dtype in self.sources))
         shared = tuple(self.shared.values())
 
         def make(key: Any) -> Any:
-            table, wanted = call.wiring.table, call.wiring.outputs
+            table, made = call.wiring.table, call.wiring.outputs
             named = (tuple(call.scalars), tuple(arrays), shared)
-            element = Element(table, *named, wanted.value, wanted.derivatives, call.total)
+            element = Element(table, *named, made.value, made.derivatives)
             return elements.make_kernel(element, formats, outputs, call.kind, key)
 
         self.kernel = call.kernel(tuple(arrays), shared, formats, outputs, make=make)
@@ -240,11 +276,11 @@ class ElementRun(Run):
     """One run over elements."""
 
     def __init__(self, prepared: Elements, arrays: Mapping[str, Array], denominator: float) -> None:
-        self.kernel, shape = prepared.kernel, prepared.shape
+        self.kernel, self.sums, shape = prepared.kernel, prepared.sums, prepared.shape
         self.derivatives = [np.empty(*one) for one in prepared.sources]
         written = self.derivatives
-        if prepared.wants_value and not prepared.total:
-            self.value = np.empty(shape, prepared.model.dtype)
+        if prepared.has_value:
+            self.value = np.empty(shape if prepared.writes_value else (), prepared.stored)
             written = [self.value, *written]
         self.given: list[Array] = []
         self.moved: list[bool] = []
@@ -268,7 +304,7 @@ class ElementRun(Run):
                     brought.append(taken)  # and not given back before the kernel has run
                     starts[k] = address_of(taken) - piece.start * taken.itemsize
         addresses = (*starts, *self.outputs, address_of(pair))
-        self.kernel(*addresses, *self.scalars, piece.start, piece.stop)
+        self.kernel(*addresses, *self.scalars, piece.start, piece.stop, self.sums)
         return float(pair[0]), float(pair[1])
 
 
@@ -278,8 +314,8 @@ class ElementRun(Run):
 class Rows(Prepared):
     """Work on rows of classes or components."""
 
-    def __init__(self, call: Call) -> None:
-        super().__init__(call)
+    def __init__(self, call: Call, asked: Plan, wanted: Wanted) -> None:
+        super().__init__(call, asked, wanted)
         plan = call.plan
         assert plan.row_shape is not None
         self.extents, self.classes = plan.row_shape, plan.classes
@@ -296,7 +332,7 @@ class Rows(Prepared):
         formats = Formats(
             _formats([arrays[name] for name in of_rows]),
             _formats([arrays[name] for name in of_classes]),
-            dtype_name(self.model),
+            dtype_name(plan.model),
             tuple(dtype.name for _, dtype in self.sources),
         )
         shared = tuple(name in self.fixed for name in of_rows)
@@ -304,9 +340,9 @@ class Rows(Prepared):
         fixed = tuple(name in per_class for name in of_classes)
 
         def make(key: Any) -> Any:
-            table, wanted = call.wiring.table, call.wiring.outputs
+            table, made = call.wiring.table, call.wiring.outputs
             scalars = tuple(call.scalars)
-            written = (wanted.value, wanted.derivatives, call.total)
+            written = (made.value, made.derivatives)
             row = Row(table, scalars, *named, fixed, *written)
             kernel = rows.make_kernel(row, formats, narrow, call.kind, key)
             return kernel, row.room
@@ -340,8 +376,8 @@ class RowRun(Run):
         rows_, positions = prepared.extents
         laid_out = (rows_, prepared.classes, positions)
         self.derivatives = [np.empty(laid_out, dtype) for _, dtype in prepared.sources]
-        extents = (1,) if prepared.total or not prepared.wants_value else prepared.extents
-        self.value = np.empty(extents, prepared.model.dtype)
+        extents = prepared.extents if prepared.writes_value else (1,)
+        self.value = np.empty(extents, prepared.stored)
         self.scalars = prepared.scalars(denominator)
         self.addresses: tuple[int, ...] | None = None
         if positions == 1 and all(map(is_plain, self.given)):
@@ -373,7 +409,7 @@ class RowRun(Run):
     def _call(self, addresses: tuple[int, ...], start: int, stop: int) -> Pair:
         pair, room = np.zeros(2), room_of(self.prepared.room)
         further = (address_of(pair), address_of(room))
-        extents = (start, stop, self.prepared.classes)
+        extents = (start, stop, self.prepared.classes, self.prepared.sums)
         self.prepared.kernel(*addresses, *further, *self.scalars, *extents)
         return float(pair[0]), float(pair[1])
 

@@ -19,6 +19,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -89,6 +90,29 @@ SINGLE = Kind(
 KINDS = {kind.name: kind for kind in (DOUBLE, WORKING, SINGLE)}
 
 
+# Constants, each made once: to write one down takes LLVM's Python side longer than an instruction
+
+
+@cache
+def _real(kind: Any, digits: str) -> Any:
+    return ir.Constant(kind, float.fromhex(digits))
+
+
+@cache
+def _whole(kind: Any, n: int) -> Any:
+    return ir.Constant(kind, n)
+
+
+@cache
+def _everywhere(constant: Any, lanes: int) -> Any:
+    return ir.Constant(ir.VectorType(constant.type, lanes), [constant.constant] * lanes)
+
+
+@cache
+def _undefined(kind: Any, lanes: int) -> Any:
+    return ir.Constant(ir.VectorType(kind, lanes), ir.Undefined)
+
+
 class Code:
     """The place where instructions are written, for one kind of arithmetic and one machine.
 
@@ -105,18 +129,18 @@ class Code:
             return x
         if x is NOTHING:
             return self.number(0)
-        return Number(self, ir.Constant(self.kind.type, float(x)), float(x))
+        return Number(self, _real(self.kind.type, float(x).hex()), float(x))
 
     def spread(self, value: Any) -> Any:
         """One value of LLVM in every lane."""
         if self.lanes == 1 or isinstance(value.type, ir.VectorType):
             return value
         if isinstance(value, ir.Constant):
-            return ir.Constant(ir.VectorType(value.type, self.lanes), [value.constant] * self.lanes)
-        kind = ir.VectorType(value.type, self.lanes)
-        first = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, _INT32(0))
-        everywhere = ir.Constant(ir.VectorType(_INT32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), everywhere)
+            return _everywhere(value, self.lanes)
+        undefined = _undefined(value.type, self.lanes)
+        first = self.builder.insert_element(undefined, value, _whole(_INT32, 0))
+        order = _everywhere(_whole(_INT32, 0), self.lanes)
+        return self.builder.shuffle_vector(first, undefined, order)
 
     def together(self, *values: Any) -> list[Any]:
         """Values of LLVM as vectors, if one of them is one."""
@@ -126,11 +150,13 @@ class Code:
 
     def _call(self, name: str, *numbers: Number) -> Number:
         values = self.together(*(x.value for x in numbers))
-        kind = ir.FunctionType(values[0].type, [value.type for value in values])
         if isinstance(values[0].type, ir.VectorType):
             name = f"{name[: -len('f64')]}v{self.lanes}{name[-len('f64') :]}"
         module = self.builder.module
-        function = module.globals.get(name) or ir.Function(module, kind, name)
+        function = module.globals.get(name)
+        if function is None:
+            kind = ir.FunctionType(values[0].type, [value.type for value in values])
+            function = ir.Function(module, kind, name)
         return self._made(self.builder.call(function, values), *numbers)
 
     def _made(self, value: Any, *sources: Number) -> Number:
@@ -215,8 +241,8 @@ class Code:
 
     def integer(self, n: int, like: Any) -> Any:
         """A constant of the kind's integers, in as many lanes as another value has."""
-        constant = ir.Constant(self.kind.integer, n)
-        return self.spread(constant) if isinstance(like.type, ir.VectorType) else constant
+        whole = _whole(self.kind.integer, n)
+        return self.spread(whole) if isinstance(like.type, ir.VectorType) else whole
 
     def _as(self, kind: Any, like: Any) -> Any:
         vector = isinstance(like.type, ir.VectorType)

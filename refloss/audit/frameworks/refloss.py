@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from refloss.audit.calls import STACKED, STACKS, Call, call
 from refloss.audit.cases import Case
@@ -16,25 +17,18 @@ IMPORTS = "import numpy as np, refloss"
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
-def by(backend: str | None = None, arrays: str = ARRAYS) -> Callable[[Case], Call]:
-    """What asks a backend, on arrays of a kind.
+def by(backend: str, arrays: str = ARRAYS) -> Callable[[Case], Call]:
+    """What asks a backend for one thing at a time, on arrays of a kind.
 
     All losses have the same methods, so that one function writes all of them down.
     """
-    chosen = {} if backend is None else {"backend": backend}
 
     def any_loss(case: Case) -> Call:
-        name = f"refloss.{case.loss}"
-        first = required(case.loss)
-
         def method(method: str, argument: str) -> str:
-            return call(f"{name}.{method}", case, *first, wrt=argument, **chosen)
+            return _called(case, f".{method}", wrt=argument, backend=backend)
 
-        value = call(name, case, *first, **chosen)
-        if case.loss in STACKED:
-            value = f"{STACKS[arrays]}({value})"
         return Call(
-            value,
+            _value(case, arrays, backend=backend),
             gradient={argument: method("grad", argument) for argument in case.asked("gradient")},
             curvature={
                 argument: method("hessian_diag", argument) for argument in case.asked("curvature")
@@ -44,4 +38,29 @@ def by(backend: str | None = None, arrays: str = ARRAYS) -> Callable[[Case], Cal
     return any_loss
 
 
-any_loss = by()
+def any_loss(case: Case) -> Call:
+    """What asks the CPU: the value, all gradients beside the value, and all of the curvature.
+
+    Each combination is a kernel of its own there, and a small one takes longer to compile than all
+    of the cases that it answers.
+    """
+
+    def parts(kind: str, method: str, found: str) -> dict[str, str]:
+        asked = case.asked(kind)
+        together = _called(case, method, wrt=asked)
+        return {argument: f"{together}{found}[{k}]" for k, argument in enumerate(asked)}
+
+    return Call(
+        _value(case, ARRAYS),
+        gradient=parts("gradient", ".value_and_grad", "[1]"),
+        curvature=parts("curvature", ".hessian_diag", ""),
+    )
+
+
+def _called(case: Case, method: str = "", **more: Any) -> str:
+    return call(f"refloss.{case.loss}{method}", case, *required(case.loss), **more)
+
+
+def _value(case: Case, arrays: str, **more: Any) -> str:
+    value = _called(case, **more)
+    return f"{STACKS[arrays]}({value})" if case.loss in STACKED else value

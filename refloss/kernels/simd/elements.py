@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from refloss.formula.emitted import Kind
+from refloss.formula.emitted import DOUBLE, Kind
 from refloss.kernels.simd.totals import Total
-from refloss.kernels.simd.writing import LANES, Body, Stored, kernel
+from refloss.kernels.simd.writing import Body, Stored, kernel
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,6 @@ class Element:
     shared : for each of them, whether one number stands for all elements
     value : the name of the loss, or None
     derivatives : the names of what else is wanted
-    total : whether the values are summed instead of written
     """
 
     table: Any
@@ -32,21 +31,33 @@ class Element:
     shared: tuple[bool, ...]
     value: str | None
     derivatives: tuple[str, ...]
-    total: bool
 
     @property
     def written(self) -> tuple[str, ...]:
         """What is written for each element."""
-        own = (self.value,) if self.value and not self.total else ()
-        return own + self.derivatives
+        return (*filter(None, [self.value]), *self.derivatives)
+
+
+def make_rounder(format_: str) -> Any:
+    """A kernel of (address of float64 numbers, of others, first, last): each is rounded once."""
+
+    def write(builder: Any, values: Sequence[Any]) -> None:
+        body = Body(builder, DOUBLE)
+        array, rounded, first, last = values
+        runs = body.runs(first, last, [Stored(array, "float64")], [Stored(rounded, format_)])
+        with runs as (i, [source], [target], _):
+            body.put_run(target, i, body.run(source, i))
+
+    return kernel(write, ("rounder", format_))
 
 
 def make_kernel(
     element: Element, formats: Sequence[str], outputs: Sequence[str], kind: Kind, key: Any
 ) -> Any:
-    """A kernel of (addresses of arrays, of outputs, of a pair for the total, scalars, first, last).
+    """A kernel of (addresses of arrays, outputs and total, scalars, first, last, sums).
 
-    ``formats`` and ``outputs`` are those of the arrays.
+    ``formats`` and ``outputs`` are those of the arrays. If it sums, it writes a total of the
+    values, a pair, instead of the values themselves.
     """
 
     def write(builder: Any, values: Sequence[Any]) -> None:
@@ -55,31 +66,29 @@ def make_kernel(
         written = [Stored(given.pop(0), one) for one in outputs]
         sum_at = Stored(given.pop(0), "float64")
         scalars = {name: body.scalar(given.pop(0)) for name in element.scalars}
-        first, last = given
+        first, last, sums = given
         loaded = list(zip(element.arrays, arrays, element.shared, strict=True))
         known = scalars | {n: body.one(a, body.whole(0)) for n, a, shared in loaded if shared}
         each = [(name, array) for name, array, shared in loaded if not shared]
-        total = Total(body) if element.total else None
-
-        def numbers(own: dict[str, Any]) -> Any:
-            return element.table.numbers(known | own, body.read)
-
-        count = body.rounded_down(builder.sub(last, first))
-        whole = builder.add(first, count)
-        with body.loop(first, whole, LANES) as i:
-            made = numbers({name: body.run(array, i) for name, array in each})
-            if total is not None:
-                total.absorb(made[element.value])
-            for name, array in zip(element.written, written, strict=True):
-                body.put_run(array, i, body.code.number(made[name]))
-        rest = builder.sub(last, whole)
-        with builder.if_then(builder.icmp_signed(">", rest, body.whole(0))):
-            made = numbers({name: body.some(array, whole, rest) for name, array in each})
-            if total is not None:
-                total.absorb(made[element.value], body.first(rest))
-            for name, array in zip(element.written, written, strict=True):
-                body.put_some(array, whole, body.code.number(made[name]), rest)
-        if total is not None:
+        total = Total(body)
+        is_summed = builder.icmp_signed("!=", sums, body.whole(0))
+        if element.value:
+            written[0] = replace(written[0], missing=is_summed)
+        runs = body.runs(first, last, [array for _, array in each], written)
+        with runs as (i, sources, targets, there):
+            own = {name: body.run(one, i) for (name, _), one in zip(each, sources, strict=True)}
+            numbers = element.table.numbers(known | own, body.read)
+            for name, target in zip(element.written, targets, strict=True):
+                x = body.code.number(numbers[name])
+                if name != element.value:
+                    body.put_run(target, i, x)
+                    continue
+                with builder.if_else(is_summed) as (summed, written_down):
+                    with summed:
+                        total.absorb(x, there)
+                    with written_down:
+                        body.put_run(target, i, x)
+        if element.value:
             total.put(sum_at)
 
     return kernel(write, key)

@@ -39,7 +39,6 @@ class Row:
     classes : arrays of which each class's number is loaded
     per_class : for each of them, whether the same numbers count for each row
     value, derivatives : the names of what is wanted
-    total : whether the values are summed instead of written
     """
 
     table: Any
@@ -51,7 +50,6 @@ class Row:
     per_class: tuple[bool, ...]
     value: str | None
     derivatives: tuple[str, ...]
-    total: bool
 
     @cached_property
     def passes(self) -> list[list[Any]]:
@@ -106,7 +104,8 @@ def make_kernel(row: Row, formats: Formats, narrow: bool, kind: Kind, key: Any) 
 
     The addresses are those of arrays of classes (R, C), arrays of rows (R,), labels if there are
     any, values, derivatives (R, C), a pair for the total, and room for what is kept; the extents
-    are the first row, the one after the last, and C.
+    are the first row, the one after the last, and C. Last comes whether the values are summed into
+    the pair instead of written.
     """
 
     def write(builder: Any, values: Sequence[Value]) -> None:
@@ -131,8 +130,9 @@ class Rows:
         self.total_at = take("float64")
         self.room = take("float64")
         self.scalars = {name: body.scalar(given.pop(0)) for name in row.scalars}
-        self.begin, self.end, self.count = given
-        self.total = Total(body) if row.total else None
+        self.begin, self.end, self.count, sums = given
+        self.is_summed = self.builder.icmp_signed("!=", sums, body.whole(0))
+        self.total = Total(body)
         self.nothing: set[str] = set()  # of what is to be kept, that which turned out to be nothing
         self.per_class = dict(zip(row.classes, row.per_class, strict=True))
         self.shared = dict(zip(row.of_row, row.shared, strict=True))
@@ -208,11 +208,12 @@ class Wide(Rows):
                 self._correct_hit(i, known)
             if self.row.value is not None:
                 value = self.body.code.number(self.numbers(known)[self.row.value])
-                if self.total is not None:
-                    self.total.absorb(value, self.body.first(self.body.whole(1)))
-                else:
-                    self.body.put(self.values, i, self.body.lane(value, 0))
-        if self.total is not None:
+                with self.builder.if_else(self.is_summed) as (summed, written):
+                    with summed:
+                        self.total.absorb(value, self.body.first(self.body.whole(1)))
+                    with written:
+                        self.body.put(self.values, i, self.body.lane(value, 0))
+        if self.row.value is not None:
             self.total.put(self.total_at)
 
     def _of_row(self, i: Value) -> Known:
@@ -331,12 +332,13 @@ class Narrow(Rows):
                 self._correct_hit(known)
             if self.row.value is not None:
                 value = self.body.code.number(self.numbers(known)[self.row.value])
-                if self.total is not None:
-                    self.total.absorb(value, self.body.first(self.rest))
-                else:
-                    count = self.body.smaller(self.rest, self.body.whole(LANES))
-                    self.body.put_some(self.values, i, value, count)
-        if self.total is not None:
+                with self.builder.if_else(self.is_summed) as (summed, written):
+                    with summed:
+                        self.total.absorb(value, self.body.first(self.rest))
+                    with written:
+                        count = self.body.smaller(self.rest, self.body.whole(LANES))
+                        self.body.put_some(self.values, i, value, count)
+        if self.row.value is not None:
             self.total.put(self.total_at)
 
     def _steady(self, known: Known) -> Known:

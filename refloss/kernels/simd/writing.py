@@ -41,10 +41,14 @@ Value = Any  # of LLVM
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in memory: where it begins, and the format of its numbers."""
+    """An array in memory: where it begins, the format of its numbers, and whether it is one.
+
+    ``missing`` is a condition under which nothing is there; None, if something always is.
+    """
 
     address: Value
     format: str
+    missing: Value = None
 
     @property
     def size(self) -> int:
@@ -74,6 +78,52 @@ class Body:
         step_ = self.whole(step)
         with cgutils.for_range_slice(self.builder, start, stop, step_, _I64) as (index, _):
             yield index
+
+    @contextmanager
+    def runs(
+        self, first: Value, last: Value, arrays: Sequence[Stored], written: Sequence[Stored]
+    ) -> Iterator[tuple[Value, Sequence[Stored], Sequence[Stored], Flag]]:
+        """Go from first to last eight indices at a time, the last of them too if there are fewer.
+
+        Those take their numbers from a copy with zeros behind it, and what is written for them
+        goes by way of another: so what is done with a run is written only once, which halves the
+        time to compile it. Yields the index, where to read and where to write, and which of the
+        lanes there are.
+        """
+        builder, none = self.builder, self.whole(0)
+        whole = builder.add(first, self.rounded_down(builder.sub(last, first)))
+        rest = builder.sub(last, whole)
+        copies = [self._room(one.format) for one in arrays]
+        results = [self._room(one.format) for one in written]
+        for array, copy in zip(arrays, copies, strict=True):
+            with self.loop(none, rest) as k:
+                self.put_raw(copy, k, self.raw(array, builder.add(whole, k)))
+        with self.loop(none, self.whole(2)) as turn:
+            is_rest = builder.icmp_signed("!=", turn, none)
+            some = builder.select(builder.icmp_signed(">", rest, none), self.whole(LANES), none)
+            start = builder.select(is_rest, whole, first)
+            stop = builder.select(is_rest, builder.add(whole, some), whole)
+            lanes = self.first(builder.select(is_rest, rest, self.whole(LANES)))
+
+            def place(array: Stored, room: Stored) -> Stored:
+                begin = builder.mul(whole, self.whole(array.size))
+                shifted = builder.sub(room.address, begin)
+                return Stored(builder.select(is_rest, shifted, array.address), array.format)
+
+            sources = list(map(place, arrays, copies))
+            targets = list(map(place, written, results))
+            with self.loop(start, stop, LANES) as i:
+                yield i, sources, targets, lanes
+        for array, result in zip(written, results, strict=True):
+            there = rest if array.missing is None else builder.select(array.missing, none, rest)
+            with self.loop(none, there) as k:
+                self.put_raw(array, builder.add(whole, k), self.raw(result, k))
+
+    def _room(self, format_: str) -> Stored:
+        """Room for a run, with zeros in it."""
+        zeros = ir.Constant(_lanes_of(format_), None)
+        room = cgutils.alloca_once_value(self.builder, zeros)
+        return Stored(self.builder.ptrtoint(room, _I64), format_)
 
     def rounded_down(self, n: Value) -> Value:
         """The largest multiple of the lanes up to n >= 0."""
@@ -184,13 +234,11 @@ class Body:
 
     def some_raw(self, array: Stored, index: Value, count: Value) -> Value:
         """The same as they are stored."""
-        kind = ir.VectorType(_TYPES[array.format], LANES)
-        room = cgutils.alloca_once_value(self.builder, ir.Constant(kind, None))
-        self.builder.store(ir.Constant(kind, None), room)
-        here = Stored(self.builder.ptrtoint(room, _I64), array.format)
+        here = self._room(array.format)
+        self.put_raw(here, self.whole(0), ir.Constant(_lanes_of(array.format), None))
         with self.loop(self.whole(0), count) as k:
             self.put_raw(here, k, self.raw(array, self.builder.add(index, k)))
-        return self.builder.load(room)
+        return self.raw(here, self.whole(0), LANES)
 
     def put(self, array: Stored, index: Value, x: Number) -> None:
         """Round one number, or a run of them, into an array."""
@@ -300,6 +348,10 @@ _SHORT = {
     "bfloat16": (8, -126, float.fromhex("0x1.fep127"), 0, 0x7F80),
 }
 FAR = 200  # an exponent beyond both
+
+
+def _lanes_of(format_: str) -> Any:
+    return ir.VectorType(_TYPES[format_], LANES)
 
 
 def _like(kind: Any, value: Value) -> Any:
