@@ -74,11 +74,7 @@ def of_refloss(case: Case, given: Given, threads: int) -> Contestant:
     if case.part == CURVATURE:
         options = {**given.options, "reduction": "sum"}
 
-        def both() -> Result:
-            gradient = loss.grad(*given.arguments, **options)
-            return gradient, loss.hessian_diag(*given.arguments, **options)
-
-        return Contestant(both, _arrays)
+        return Contestant(partial(loss.grad_and_hessian_diag, *given.arguments, **options), _arrays)
     wrt = {"wrt": ("z_i", "z_j")} if case.loss == "nt_xent_loss" else {}
     call = partial(loss.value_and_grad, *given.arguments, **given.options, **wrt)
     return Contestant(call, _arrays)

@@ -3,6 +3,7 @@
     value = refloss.cross_entropy(input, target)
     value, gradient = refloss.cross_entropy.value_and_grad(input, target)
     curvature = refloss.cross_entropy.hessian_diag(input, target)
+    gradient, curvature = refloss.cross_entropy.grad_and_hessian_diag(input, target)
 
 Importing refloss is cheap: a loss, and Numba with it, is loaded when it is first used.
 """

@@ -299,7 +299,7 @@ def test_every_array_argument_of_every_loss_is_checked(entry: Entry, wrong: Any)
 def test_every_method_refuses_alike(entry: Entry) -> None:
     arrays = {**entry.sample(1), entry.first: np.zeros((2, 2), int)}
     said = set()
-    curved = ("hessian_diag",) if entry.curved else ()
+    curved = ("hessian_diag", "grad_and_hessian_diag") if entry.curved else ()
     for method in ("__call__", "value_and_grad", "grad", *curved):
         with pytest.raises(TypeError, match=rf"^{entry.first}: ") as caught:
             getattr(entry.function, method)(**arrays, **entry.options)

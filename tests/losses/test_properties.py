@@ -54,6 +54,21 @@ def test_value_and_gradient_are_the_same_together_and_alone(
 
 
 @SINGLE
+@given(data=st.data())
+@QUICK
+def test_gradient_and_curvature_are_the_same_together_and_alone(
+    entry: Entry, data: st.DataObject
+) -> None:
+    arrays, wrt = data.draw(entry.arguments()), entry.curved
+    for reduction in entry.reductions if wrt else ():
+        options = {**entry.options, "reduction": reduction}
+        both = entry.function.grad_and_hessian_diag(**arrays, **options, wrt=wrt)
+        for together, alone in zip(both, ("grad", "hessian_diag"), strict=True):
+            expected = getattr(entry.function, alone)(**arrays, **options, wrt=wrt)
+            assert [*map(bits, together)] == [*map(bits, expected)]
+
+
+@SINGLE
 @SHORT
 @given(data=st.data())
 @QUICK

@@ -254,6 +254,8 @@ def test_no_question_is_taken_for_another() -> None:
         lambda f: f.grad(X, Y, grad_output=Y),
         lambda f: f.hessian_diag(X, Y),
         lambda f: f.hessian_diag(X, Y, wrt="target"),
+        lambda f: f.grad_and_hessian_diag(X, Y),
+        lambda f: f.grad_and_hessian_diag(X, Y, wrt=("target", "input")),
     ]
     expected = [outcome(ask, forgetful(refloss.kl_div)) for ask in questions]
     for first, second in product(range(len(questions)), repeat=2):
