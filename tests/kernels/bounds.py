@@ -20,6 +20,7 @@ from numpy._core.multiarray import get_handler_name
 
 import refloss
 from refloss import vectorised
+from refloss.vectorised import FEW
 
 Array = Any
 Call = Callable[[], Any]
@@ -32,7 +33,6 @@ PAGE = mmap.PAGESIZE
 BFLOAT16 = ml_dtypes.bfloat16
 COUNTS = (1, 7, 8, 9, 17)
 CLASSES = (1, 2, 7, 8, 9, 63, 64, 65, 71, 72, 100, 1000)
-LARGE = 4096  # arrays of 16-bit numbers up to so many are widened first
 
 _Pointer, _Size = ctypes.c_void_p, ctypes.c_size_t
 
@@ -139,10 +139,8 @@ def of_rows(n: int, c: int) -> Iterator[tuple[str, Call]]:
     z, y, weight = numbers(n, c), labels(n, c), shares(c)
     double, masses = numbers(n, c, dtype=np.float64), shares(n, c, dtype=np.float64)
     yield "labels", lambda: entropy.value_and_grad(z, y, **options)
-    yield (
-        "labels, weight, smoothing",
-        lambda: entropy.hessian_diag(double, y, weight=weight, label_smoothing=0.125),
-    )
+    smoothing = {"weight": weight, "label_smoothing": 0.125}
+    yield "labels, weight, smoothing", lambda: entropy.hessian_diag(double, y, **smoothing)
     upstream = {"grad_output": numbers(n, dtype=np.float64), "wrt": ("input", "target")}
     yield "masses, upstream", lambda: entropy.grad(double, masses, **upstream, **options)
     yield "a power", lambda: refloss.softmax_focal_loss.value_and_grad(z, y, gamma=0.5)
@@ -150,31 +148,25 @@ def of_rows(n: int, c: int) -> Iterator[tuple[str, Call]]:
     if c in (2, 9, 72):
         thrice = numbers(n, c, 3), np.repeat(y[:, None], 3, axis=1)
         yield "positions", lambda: entropy.value_and_grad(*thrice, **options)
-    if n in (1, 9):
-        many = LARGE // c + n
-        short = {"input": numbers(many, c, dtype=np.float16)}
-        short["teacher"] = numbers(many, c, dtype=np.float16)
-        both: dict[str, Any] = {"wrt": tuple(short), "reduction": "none"}
-        yield "float16", lambda: refloss.distillation_loss.value_and_grad(**short, **both)
-        shorter = numbers(many, c, dtype=BFLOAT16), labels(many, c)
-        yield "bfloat16", lambda: entropy.value_and_grad(*shorter)
+    short = {"input": numbers(n, c, dtype=np.float16), "teacher": numbers(n, c, dtype=np.float16)}
+    both: dict[str, Any] = {"wrt": tuple(short), "reduction": "none"}
+    yield "float16", lambda: refloss.distillation_loss.value_and_grad(**short, **both)
+    shorter = numbers(n, c, dtype=BFLOAT16)
+    yield "bfloat16", lambda: entropy.value_and_grad(shorter, y)
 
 
 def of_elements(n: int) -> Iterator[tuple[str, Call]]:
     x, y = numbers(n), numbers(n)
-    yield (
-        "both",
-        lambda: refloss.mse_loss.value_and_grad(x, y, reduction="none", wrt=("input", "target")),
-    )
+    both: dict[str, Any] = {"wrt": ("input", "target"), "reduction": "none"}
+    yield "both", lambda: refloss.mse_loss.value_and_grad(x, y, **both)
     double, target = numbers(n, dtype=np.float64), shares(n, dtype=np.float64)
     weights = {"weight": shares(n), "pos_weight": shares(1)}
     logits = refloss.binary_cross_entropy_with_logits
     yield "weights", lambda: logits.hessian_diag(double, target, **weights)
-    many = LARGE + n
-    short = numbers(many, dtype=BFLOAT16), numbers(many, dtype=BFLOAT16)
+    short = numbers(n, dtype=BFLOAT16), numbers(n, dtype=BFLOAT16)
     yield "bfloat16", lambda: refloss.mse_loss(*short)
-    half = numbers(many, dtype=np.float16), shares(many, dtype=np.float16)
-    upstream = {"grad_output": numbers(many, dtype=np.float16), "reduction": "none"}
+    half = numbers(n, dtype=np.float16), shares(n, dtype=np.float16)
+    upstream = {"grad_output": numbers(n, dtype=np.float16), "reduction": "none"}
     yield "float16", lambda: refloss.kl_div.grad(*half, **upstream)
 
 
@@ -184,10 +176,19 @@ def of_pairs(n: int, d: int) -> Iterator[tuple[str, Call]]:
     yield "cosine", lambda: refloss.cosine_embedding_loss.value_and_grad(x, y, signs, **both)
     three = [numbers(n, d, dtype=np.float64) for _ in range(3)]
     yield "triplet", lambda: refloss.triplet_margin_loss.value_and_grad(*three, swap=True)
-    many = LARGE // d + n
-    short = [numbers(many, d, dtype=BFLOAT16) for _ in range(2)]
-    marks = np.ones(many, bool)
+    short = [numbers(n, d, dtype=BFLOAT16) for _ in range(2)]
+    marks = np.ones(n, bool)
     yield "bfloat16", lambda: refloss.contrastive_loss.value_and_grad(*short, marks)
+
+
+def of_few(n: int, c: int) -> Iterator[tuple[str, Call]]:
+    """What is widened first, and rounded at the end."""
+    options: dict[str, Any] = {"reduction": "none"}
+    half, y = numbers(n, c, dtype=np.float16), labels(n, c)
+    upstream = {**options, "grad_output": numbers(n, dtype=np.float16)}
+    yield "rows", lambda: refloss.cross_entropy.value_and_grad(half, y, **upstream)
+    single = numbers(n, c)
+    yield "elements", lambda: refloss.l1_loss.value_and_grad(single, single + 1, **options)
 
 
 def of_batches(n: int, d: int) -> Iterator[tuple[str, Call]]:
@@ -207,14 +208,18 @@ def of_batches(n: int, d: int) -> Iterator[tuple[str, Call]]:
 def calls() -> Iterator[tuple[str, Call]]:
     """All of them; of kernels, as many as it takes to have one of each kind."""
     for n in COUNTS:
-        for name, call in of_elements(n):
-            yield f"elements: {name}, {n}", call
+        for name, call in of_elements(FEW + n):
+            yield f"elements: {name}, {FEW + n}", call
         for c in CLASSES:
-            for name, call in of_rows(n, c):
-                yield f"rows: {name}, {n} of {c} classes", call
+            many = FEW // c + n
+            for name, call in of_rows(many, c):
+                yield f"rows: {name}, {many} of {c} classes", call
+            for name, call in of_few(n, c) if n * c <= FEW else ():
+                yield f"few: {name}, {n} of {c} classes", call
         for d in (1, 7, 8, 9, 33, 65, 72):
-            for name, call in of_pairs(n, d):
-                yield f"pairs: {name}, {n} of {d} components", call
+            many = FEW // d + n
+            for name, call in of_pairs(many, d):
+                yield f"pairs: {name}, {many} of {d} components", call
             for name, call in of_batches(n, d):
                 yield f"batches: {name}, {n} of {d} components", call
 
