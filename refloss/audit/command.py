@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from refloss.accuracy import Grade
 from refloss.audit import Target, TargetError, audit_targets, framework, installed, options
+from refloss.audit.ahead import compiled_ahead
 from refloss.audit.frameworks import FRAMEWORKS
 from refloss.audit.functions import find
 from refloss.audit.functions import target as function_target
@@ -30,7 +32,10 @@ def run(given: argparse.Namespace) -> int:
         print(f"refloss audit: {error}", file=sys.stderr)
         return USAGE
     steps = sum(loss in target.calls for target in targets for loss in losses)
-    with options.progress(steps) as progress:
+    with ExitStack() as stack:
+        if any(target.name == "refloss" for target in targets):
+            stack.enter_context(compiled_ahead(losses, dtypes))
+        progress = stack.enter_context(options.progress(steps))
         report = audit_targets(
             targets, losses, dtypes, region=region, max_ulp=given.max_ulp, progress=progress
         )

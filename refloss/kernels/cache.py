@@ -220,6 +220,14 @@ def _generation() -> Path | None:
         return None
 
 
+def kept_kernels() -> int | None:
+    """How many kernels lie on disk for this process to load; None if none are kept."""
+    generation = _generation()
+    if generation is None:
+        return None
+    return sum(1 for _ in generation.glob("*.kernel"))  # of a directory that is not there, none
+
+
 def _state() -> str:
     """A digest of all that compiled code depends on, but for types and CPU."""
     state = blake2b(digest_size=DIGEST_SIZE)

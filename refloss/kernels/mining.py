@@ -19,6 +19,10 @@ ALL, SEMIHARD, EASY = 0, 1, 2
 KINDS = {"all": ALL, "semihard": SEMIHARD, "easy": EASY}
 FEW = 64  # positives that a negative is compared with one by one; of more, the sorted ones
 
+# Of no literal type: for each of these, Numba would compile what they are given to once more
+NONE: Any = np.int64(0)
+LESS, UP_TO = np.bool_(False), np.bool_(True)
+
 _inner = numba.njit(error_model="numpy", nogil=True)
 
 _reach = compile_formula(triplet.reach)
@@ -102,7 +106,7 @@ def _regroup(
     distance, negatives = np.empty(count), np.empty(count)
     for i in range(d.shape[0]):
         itself, own = first + i, labels[first + i]
-        positives, alike, many = 0, 0, 0
+        positives, alike, many = NONE, NONE, NONE
         for k in range(count):
             pull[i, k] = 0.0
             distance[k] = d[i, k] * unit
@@ -124,10 +128,10 @@ def _regroup(
             sums[k + 1], lost = two_sum(sums[k], x)
             rests[k + 1] = rests[k] + lost
         for j in range(positives):
-            below = _number_below(negatives, many, reaches[j], False)
-            passed = 0
+            below = _number_below(negatives, many, reaches[j], LESS)
+            passed = NONE
             if kind == SEMIHARD:
-                passed = _number_below(negatives, many, own_d[j], True)
+                passed = _number_below(negatives, many, own_d[j], UP_TO)
             if kind == EASY:
                 number += many - below
                 continue
@@ -140,7 +144,7 @@ def _regroup(
             number += many if kind == ALL else below - passed
             pull[i, places[j]] = below - passed
         if kind != EASY and positives > FEW:
-            positives = 0
+            positives = NONE
             for k in range(alike):  # in order, as their reaches are
                 x = own_sorted[i, k] * unit
                 reach = _reach(x, margin)
@@ -178,9 +182,9 @@ def _push(
     else:
         for k in range(count):
             if labels[k] != own:
-                pushes[k] = positives - _number_below(reaches, positives, distance[k], True)
+                pushes[k] = positives - _number_below(reaches, positives, distance[k], UP_TO)
                 if kind == SEMIHARD:
-                    pushes[k] -= positives - _number_below(own_d, positives, distance[k], False)
+                    pushes[k] -= positives - _number_below(own_d, positives, distance[k], LESS)
     for k in range(count):
         if labels[k] != own:
             pull[k] -= pushes[k]

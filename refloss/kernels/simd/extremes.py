@@ -136,7 +136,7 @@ class Rough:
         exact = np.ldexp(centred, -exponent)
         self.x = exact.astype(np.float32)
         squares = np.einsum("nd,nd->n", exact, exact)
-        self.norms, self.labels = squares / 2, np.require(labels, np.int64, "CA")
+        self.norms, self.labels = squares / 2, np.require(labels, np.int64, ["C", "A"])
         # For half a squared distance, and two of them are compared: what products of D float32
         # numbers may be off, and what float64 and the smallest floats have lost; twice all of it
         shift = np.ldexp(np.max(np.abs(x), initial=0.0), -exponent)

@@ -249,7 +249,7 @@ def _pull(
 
 
 def _plain(x: Array) -> Array:
-    return np.require(x, requirements="CA")  # labels lie as the caller has them
+    return np.require(x, requirements=["C", "A"])  # labels lie as the caller has them
 
 
 def absorb(

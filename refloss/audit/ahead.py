@@ -1,0 +1,60 @@
+"""Kernels for the last losses of an audit, compiled by another process while the first are judged.
+
+Numba compiles one function at a time in a process. What another one has compiled lies on disk when
+this one comes to it, and nothing else passes between them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from refloss.audit.answered import ask
+from refloss.audit.calls import UnsupportedError
+from refloss.audit.cases import cases
+from refloss.audit.targets import framework
+from refloss.kernels.cache import kept_kernels
+from refloss.kernels.threads import get_num_threads
+
+MANY = 4  # losses; fewer are not worth another process
+ENOUGH = 100  # kernels on disk: an audit has run before
+
+
+@contextmanager
+def compiled_ahead(losses: Sequence[str], dtypes: Sequence[str]) -> Iterator[None]:
+    """Have refloss's kernels compiled from the last loss to the first, while this lasts."""
+    kept = kept_kernels()
+    if len(losses) < MANY or get_num_threads() < 2 or kept is None or kept > ENOUGH:
+        yield
+        return
+    # without the current directory, where files may have the names of modules
+    command = [sys.executable, "-P", "-m", __name__, ",".join(dtypes), *reversed(losses)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
+        try:
+            yield
+        finally:
+            other.terminate()
+
+
+def main(dtypes: Sequence[str], losses: Sequence[str]) -> None:
+    """Ask what an audit will ask."""
+    import warnings
+
+    import numpy as np
+
+    warnings.simplefilter("ignore")
+    target = framework("refloss")
+    with np.errstate(all="ignore"):
+        for loss in losses:
+            for dtype in dtypes:
+                for case in cases(loss, dtype, lambda _: True):
+                    try:
+                        ask(target, case)
+                    except UnsupportedError:
+                        continue
+
+
+if __name__ == "__main__":
+    main(sys.argv[1].split(","), sys.argv[2:])

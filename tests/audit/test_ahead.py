@@ -1,0 +1,70 @@
+"""Kernels that another process compiles while an audit runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from refloss.audit import ahead
+
+
+def run(kept_in: Path, *command: str) -> None:
+    env = {**os.environ, "REFLOSS_CACHE_DIR": str(kept_in)}
+    subprocess.run([sys.executable, *command], env=env, check=True, capture_output=True)
+
+
+def kernels(kept_in: Path) -> set[str]:
+    return {path.name for path in kept_in.glob("*/*.kernel")}
+
+
+def test_an_audit_finds_what_was_compiled_ahead_and_needs_no_more(tmp_path: Path) -> None:
+    run(tmp_path, "-m", "refloss.audit.ahead", "float32", "hinge_embedding_loss")
+    compiled = kernels(tmp_path)
+    assert compiled
+    asked = ("--loss", "hinge_embedding_loss", "--dtype", "float32")
+    run(tmp_path, "-m", "refloss", "audit", "refloss", *asked)
+    assert kernels(tmp_path) == compiled
+
+
+LOSSES = ("l1_loss", "mse_loss", "huber_loss", "kl_div", "smooth_l1_loss")
+
+
+@pytest.mark.parametrize(
+    ("losses", "kept", "threads", "is_started"),
+    [
+        (LOSSES, 0, 2, True),
+        (LOSSES, 0, 1, False),
+        (LOSSES, 500, 2, False),
+        (LOSSES, None, 2, False),
+        (LOSSES[:1], 0, 2, False),
+    ],
+)
+def test_the_other_process_is_there_when_it_is_of_use_and_gone_afterwards(
+    losses: tuple[str, ...],
+    kept: int | None,
+    threads: int,
+    is_started: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started = []
+
+    class Popen(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[call-overload]
+            started.append(self)
+
+    monkeypatch.setattr(ahead.subprocess, "Popen", Popen)
+    monkeypatch.setattr(ahead, "kept_kernels", lambda: kept)
+    monkeypatch.setattr(ahead, "get_num_threads", lambda: threads)
+    monkeypatch.setenv("REFLOSS_CACHE_DIR", "off")
+
+    def interrupted() -> None:
+        with ahead.compiled_ahead(losses, ["float32"]):
+            assert [one.poll() for one in started] == [None] * is_started
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [one.poll() is not None for one in started] == [True] * is_started
