@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 Array = Any
 Pair = tuple[float, float]
 
-FEW = 1 << 9  # numbers of an argument
-FLOAT64 = np.dtype(np.float64)
+SHORT = ("float16", "bfloat16")
+FEW = 1 << 10  # numbers of an argument
 LOOKED_AT = 1 << 12  # factors that are looked at before the arithmetic is chosen
+FLOAT64 = np.dtype(np.float64)
 
 PIECE = 1 << 16  # numbers of one array in a piece of work
 LANES = 8
@@ -72,11 +73,6 @@ class Call(calls.Call):
 
     in_steps = True
 
-    def __init__(
-        self, plan: Plan, wanted: Wanted, grad_output: Array | None, kind: Kind | None = None
-    ) -> None:
-        super().__init__(plan, wanted, grad_output, kind or kind_of(plan, grad_output))
-
     def kernel(self, *further: Any, make: Callable[[Any], Any]) -> Any:
         """The kernel for this call, made when it is first wanted."""
         key = (*self.identity, *further)
@@ -94,16 +90,18 @@ def evaluate(plan: Plan, wanted: Wanted, grad_output: Array | None = None) -> An
 def prepare(plan: Plan, wanted: Wanted, grad_output: Array | None = None) -> Prepared:
     """A plan made ready to run, once and again.
 
-    A plan of few numbers is taken for one of float64, and gets all that is cheap to have: it takes
-    no time to compute, while a kernel for each format and each part takes a quarter of a second to
-    compile. What comes out is rounded once, as it is by a kernel.
+    A plan of few numbers gets the value and every gradient, and one of 16-bit numbers is taken for
+    one of float64: it takes no time to compute, while a kernel for each part and each format takes
+    a quarter of a second to compile. What comes out is rounded once, as it is by a kernel, from the
+    same arithmetic: an answer does not depend on how many there are.
     """
-    taken, made, kind = plan, wanted, None
-    if plan.model.size <= FEW:
-        taken, kind = _widened(plan), DOUBLE
+    taken, made, kind = plan, wanted, kind_of(plan, grad_output)
+    few = plan.model.size <= FEW
+    if few and not wanted.curvature:
+        made = Wanted(value=True, gradient=plan.names("gradient"))
+    if few and dtype_name(plan.model) in SHORT:
+        taken = _widened(plan)
         grad_output = None if grad_output is None else wide(grad_output)
-        if not wanted.curvature:
-            made = Wanted(value=True, gradient=plan.names("gradient"))
     call = Call(taken, made, grad_output, kind)
     return (Elements if plan.row_shape is None else Rows)(call, plan, wanted)
 
