@@ -88,31 +88,33 @@ class Again:
         prepared, denominator = self.prepared, self.denominator
         given = [values[k] if type(k) is int else k for k in self.order]
         if prepared.widens:
-            given = list(map(wide, given))  # and not given back before the kernel has run
-        addresses = list(map(address_of, given))
+            given = list(map(wide, given))
         if self.labels is not None:
             from refloss.kernels import labels
 
             marked = labels.marked(values[self.labels], self.classes, self.ignored)
             if marked.wrong:
                 return None
-            addresses.append(address_of(marked.array))
+            given.append(marked.array)
             if self.by_labels:
                 denominator = float(marked.kept)
         value = None
         if self.gives_value:
             value = np.empty(self.value_shape, prepared.stored)
-            addresses.append(address_of(value))
+            given.append(value)
         found = [np.empty(*one) for one in prepared.sources]
-        addresses += map(address_of, found)
+        given += found
+        addresses = list(map(address_of, given))
         scalars = prepared.scalars(denominator)
 
-        def work(piece: Any) -> tuple[float, float]:
+        # it holds the arrays: a call that is interrupted twice may leave a thread behind
+        def work(piece: Any, held: Any = given) -> tuple[float, float]:
             part = piece[0] if self.has_room else piece
             pair = np.zeros(2)
             own = [address_of(pair)]
             if self.has_room:
-                own.append(address_of(room_of(self.room)))
+                room = room_of(self.room)
+                own.append(address_of(room))
             prepared.kernel(*addresses, *own, *scalars, part.start, part.stop, *self.extents)
             high, low = pair.tolist()
             return high, low

@@ -413,7 +413,9 @@ class RowRun(Run):
 
 
 def _cut(array: Array, n: slice, d: slice) -> Array:
-    """Some rows of (N, C, D) or (N, D), one after the other."""
+    """Some rows of (N, C, D) or (N, D), one after the other; one number counts for all rows."""
+    if array.ndim == 0:
+        return plain(array)
     if array.ndim == 2:
         return plain(array[n, d].reshape(-1))
     return plain(np.transpose(array[n, :, d], (0, 2, 1)).reshape(-1, array.shape[1]))

@@ -588,8 +588,14 @@ def meaning(code: Code) -> Mapping[str, Any]:
         rounded = first * second
         return where(absolute(rounded) < math.inf, fma(first, second, -rounded), 0)
 
-    lost = {} if kind.keeps_lost else {"ratio_error": lambda *numbers: NOTHING}
-    return lost | {
+    def excess_over(larger: Any, smaller: Any, margin: Any) -> Any:
+        gap, lost = two_sum(code.number(larger), -code.number(smaller))
+        total, further = two_sum(gap, code.number(margin))
+        return total + where(absolute(total) < math.inf, lost + further, 0)
+
+    # at a kink, what is lost tells the side
+    lost = {"ratio_error": lambda *numbers: NOTHING, "excess_over": excess_over}
+    return ({} if kind.keeps_lost else lost) | {
         "where": where,
         "absolute": of_number(absolute),
         "exp": of_number(exp),

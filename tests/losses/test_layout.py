@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import refloss
+
 from .enrolled import EMBEDDED, ENROLLED, Arrays, D, Entry, N, bits, calls
 
 EVERY = pytest.mark.parametrize("entry", [*ENROLLED, *EMBEDDED], ids=str)
@@ -177,3 +179,11 @@ def test_a_forked_child_computes_the_same(threads: Callable[[int], None]) -> Non
         assert answer.read() == b"same"
     assert os.waitpid(child, 0)[1] == 0
     assert _answers(entry, arrays) == expected
+
+
+def test_a_single_row_may_lie_apart_and_be_scaled() -> None:
+    apart = np.arange(20.0).reshape(1, 20)[:, ::2]
+    label, upstream = np.array([0]), np.float64(2)
+    found = refloss.cross_entropy.grad(apart, label, grad_output=upstream)
+    expected = refloss.cross_entropy.grad(apart.copy(), label, grad_output=upstream)
+    assert bits(found) == bits(expected)

@@ -224,3 +224,15 @@ class TestExtremes:
         x = np.array([[3.0, 4.0], [0.1, 0.7]])
         value = COSINE(x, x, [1, 1], reduction="none")
         assert not value.any()
+
+
+@pytest.mark.parametrize("count", [1, 2000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_margin_missed_by_less_than_a_digit_still_pulls(count: int, dtype: str) -> None:
+    """1.5 - 1e-30 is 1.5 in float64 as well, and the margin is missed all the same."""
+    near, small = np.full(count, 1.5, dtype), np.full(count, 1e-30, dtype)
+    value, gradient = refloss.margin_ranking_loss.value_and_grad(
+        near, small, np.ones(count, dtype), margin=1.5, reduction="none"
+    )
+    np.testing.assert_array_equal(value, small)
+    np.testing.assert_array_equal(gradient, -np.ones(count))
