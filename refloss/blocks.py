@@ -6,12 +6,12 @@ argument, a number, or, for a row of classes, something derived from the row suc
 
 from collections.abc import Callable
 from functools import cached_property
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from refloss.arguments import namespace
+from refloss.formula.reading import parameters
 from refloss.formula.words import product, quotient, sqrt
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ElementBlock:
 
     def run(self, formula: Formula) -> Array:
         """The formula at every element, weighted; a NaN that it depends on comes out again."""
-        names = signature(formula).parameters
+        names = parameters(formula)
         touched = [self[name] for name in names if name in self.plan.arrays]
         if names:
             out = self.kernels.map_formula(formula, self)
@@ -277,7 +277,7 @@ class RowBlock:
         formula = self.plan.formulas.value
         total = self.kernels.class_sum(self.kernels.map_formula(formula, self))
         touched = self._touched(formula)
-        if "hit_input" in signature(formula).parameters:
+        if "hit_input" in parameters(formula):
             touched.append(self.hit_input)
         return self.kernels.poison(total, [self.kernels.nan_rows(array) for array in touched])
 
@@ -291,7 +291,7 @@ class RowBlock:
         return self.kernels.poison(out, self._touched(formula))
 
     def _touched(self, formula: Formula) -> list[Array]:
-        names = set(signature(formula).parameters)
+        names = set(parameters(formula))
         touched = [self[name] for name in ("input", "mass") if name in names]
         if names & OF_INPUT:
             touched.append(self.kernels.nan_rows(self.input))

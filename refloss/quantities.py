@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from refloss.blocks import OF_INPUT, OF_TEACHER, drift, root_of_p, weighted
 from refloss.formula import direction, reductions
 from refloss.formula import distance as length
 from refloss.formula import softmax as row
+from refloss.formula.reading import parameters
 from refloss.formula.softmax import probability
 from refloss.formula.words import where
 from refloss.kernels.named import HIT, LABEL, PLACE
@@ -156,7 +156,7 @@ class Table:
 
     def make(self, name: str, formula: Formula, **renamed: str | float) -> str:
         """A quantity made by a formula of those that its parameters name, or of others."""
-        names = tuple(renamed.get(one, one) for one in signature(formula).parameters)
+        names = tuple(renamed.get(one, one) for one in parameters(formula))
         self.made[name] = Made(formula, names)
         return name
 
@@ -219,7 +219,7 @@ class Outputs:
 
 
 def _named(formula: Formula) -> set[str]:
-    return set(signature(formula).parameters)
+    return set(parameters(formula))
 
 
 class Wiring:
@@ -268,7 +268,7 @@ class ElementWiring(Wiring):
 
     def _run(self, name: str, formula: Formula) -> str:
         source = self.table.make(f"{name}_plain", formula)
-        touched = [one for one in signature(formula).parameters if one in self.plan.arrays]
+        touched = [one for one in parameters(formula) if one in self.plan.arrays]
         if self.plan.weight is not None:
             source = self.table.make(f"{name}_weighted", weighted, x=source)
             touched.append("weight")

@@ -359,7 +359,7 @@ def _ends(anchor: Anchor) -> Ends:
     nearest = xp.where(anchor.negative, anchor.distance, far)
     some = [xp.any(part, axis=-1, keepdims=True) for part in (anchor.positive, anchor.negative)]
     # where all are infinitely far, the least of the row may be no negative
-    first = xp.argmax(xp.astype(anchor.negative, xp.int8), axis=-1, keepdims=True)
+    first = xp.argmax(xp.where(anchor.negative, far, -far), axis=-1, keepdims=True)
     within = xp.any(nearest < far, axis=-1, keepdims=True)
     return Ends(
         xp.argmax(farthest, axis=-1, keepdims=True),

@@ -49,6 +49,7 @@ ALLOWED = {
         r"refloss\.(arguments|blocks|dispatch|evaluation|loss|similarity|triplets|formula\b.*|losses\b.*)"
     ),
     r"refloss\.oracles\b.*": r"refloss\.(accuracy|oracles\b.*)",
+    r"refloss\.audit\.ahead": r"refloss\.(audit\b.*|kernels\.(cache|threads))",
     r"refloss\.audit\b.*": r"refloss(\.(accuracy|oracles\b.*|audit\b.*|suggestion|_version))?",
     r"refloss\.parity\b.*": (
         r"refloss(\.(accuracy|loss|oracles\b.*|audit\b.*|parity\b.*|suggestion|_version))?"

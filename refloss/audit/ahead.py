@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from refloss.audit.answered import ask
 from refloss.audit.cases import cases
 from refloss.audit.targets import framework
-from refloss.kernels.cache import kept_kernels
-from refloss.kernels.threads import get_num_threads
 
 MANY = 4  # losses; fewer are not worth another process
 ENOUGH = 100  # kernels on disk: an audit has run before
@@ -24,6 +22,9 @@ ENOUGH = 100  # kernels on disk: an audit has run before
 @contextmanager
 def compiled_ahead(losses: Sequence[str], dtypes: Sequence[str]) -> Iterator[None]:
     """Have refloss's kernels compiled from the last loss to the first, while this lasts."""
+    from refloss.kernels.cache import kept_kernels
+    from refloss.kernels.threads import get_num_threads
+
     kept = kept_kernels()
     if len(losses) < MANY or get_num_threads() < 2 or kept is None or kept > ENOUGH:
         yield

@@ -200,6 +200,8 @@ def _conventions(
     (class indices and class probabilities, for example, are two forms). What several conventions
     explain is put down to the one that explains most.
     """
+    if all((grade <= Grade.ACCURATE).all() for grade in grades):
+        return [{} for _ in parts]
     said: list[Said] = []
     votes: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
     for (one, component, computed, expected), grade in zip(parts, grades, strict=True):

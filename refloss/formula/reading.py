@@ -3,11 +3,20 @@
 import builtins
 import types
 from collections.abc import Callable, Mapping
+from functools import cache
+from inspect import signature
 from typing import Any
 
 from refloss.formula import words
 
 Formula = Callable[..., Any]
+
+
+@cache
+def parameters(formula: Formula) -> tuple[str, ...]:
+    """The quantities that a formula names."""
+    return tuple(signature(formula).parameters)
+
 
 _WORDS = {word: word.__name__ for word in words.WORDS}
 

@@ -6,7 +6,6 @@ others bring the loops. Sums are compensated, so they are as good here as there.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from inspect import signature
 from typing import Any
 
 from array_api_compat import array_namespace, device
@@ -15,7 +14,7 @@ from refloss.formula import direction, similarity
 from refloss.formula import distance as length
 from refloss.formula import softmax as row
 from refloss.formula.arrays import meaning
-from refloss.formula.reading import read
+from refloss.formula.reading import parameters, read
 from refloss.kernels.anchors import Place, Seen, Softmax
 from refloss.kernels.metric import HIGHEST, LOWEST, Metric
 
@@ -30,7 +29,7 @@ def _bound(formula: Formula, xp: Any) -> Formula:
 
 def map_formula(formula: Formula, quantities: Mapping[str, Any]) -> Array:
     """The formula of the arrays and numbers that its parameters name."""
-    named = [quantities[name] for name in signature(formula).parameters]
+    named = [quantities[name] for name in parameters(formula)]
     arrays = [item for item in named if not isinstance(item, int | float)]
     xp = array_namespace(*arrays)
     out = _bound(formula, xp)(*named)

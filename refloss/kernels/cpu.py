@@ -7,7 +7,6 @@ results do not depend on the number of threads or on the memory layout of the in
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from inspect import signature
 from typing import Any
 
 import numba
@@ -21,6 +20,7 @@ from refloss.formula import distance as length
 from refloss.formula import softmax as row
 from refloss.formula.compiled import compile_formula
 from refloss.formula.elementary import two_sum
+from refloss.formula.reading import parameters
 from refloss.kernels.cache import kept
 from refloss.kernels.metric import HIGHEST, LOWEST, RATES, Metric
 from refloss.kernels.mining import choose as choose
@@ -82,7 +82,7 @@ def map_formula(formula: Formula, quantities: Mapping[str, Any]) -> Floats:
     The parameters are the wiring: an array of doubles or a number each, arrays before numbers.
     Arrays are broadcast against each other.
     """
-    named = [quantities[name] for name in signature(formula).parameters]
+    named = [quantities[name] for name in parameters(formula)]
     arrays = [item for item in named if isinstance(item, np.ndarray)]
     scalars = tuple(float(item) for item in named[len(arrays) :])
     shape = np.broadcast_shapes(*(array.shape for array in arrays))
@@ -327,7 +327,7 @@ def _length_kernels(metric: Metric) -> tuple[Formula, Formula]:
 def _slope_of(metric: Metric) -> Formula:
     """The slope as a function of residual, share and total, whichever of them it needs."""
     slope = compile_formula(metric.slope)
-    if len(signature(metric.slope).parameters) == 3:
+    if len(parameters(metric.slope)) == 3:
         return slope
 
     @_inner

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from refloss.audit import ahead
+from refloss.kernels import cache
+from refloss.kernels import threads as kernel_threads
 
 
 def run(kept_in: Path, *command: str) -> None:
@@ -56,8 +58,8 @@ def test_the_other_process_is_there_when_it_is_of_use_and_gone_afterwards(
             started.append(self)
 
     monkeypatch.setattr(ahead.subprocess, "Popen", Popen)
-    monkeypatch.setattr(ahead, "kept_kernels", lambda: kept)
-    monkeypatch.setattr(ahead, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(cache, "kept_kernels", lambda: kept)
+    monkeypatch.setattr(kernel_threads, "get_num_threads", lambda: threads)
     monkeypatch.setenv("REFLOSS_CACHE_DIR", "off")
 
     def interrupted() -> None:

@@ -241,7 +241,7 @@ def test_a_child_has_the_blas_threads_of_its_parent() -> None:
         wanting = Wanting()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of a fork among threads
+                warnings.simplefilter("ignore")  # of a fork among threads, JAX's among them
                 child = os.fork()
             if not child:
                 with threads.blas_on_one_thread():

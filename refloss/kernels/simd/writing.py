@@ -35,6 +35,7 @@ _TYPES = {
     **{f"{sign}int{bits}": ir.IntType(bits) for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
 FORMATS = tuple(_TYPES)
+MASKED = (_FLOAT, _DOUBLE)  # of which every CPU with vectors can load and store some lanes
 
 Value = Any  # of LLVM
 
@@ -234,6 +235,11 @@ class Body:
 
     def some_raw(self, array: Stored, index: Value, count: Value) -> Value:
         """The same as they are stored."""
+        kind = _lanes_of(array.format)
+        if kind.element in MASKED:
+            place = self._pointer(array, index, kind)
+            there = self.first(count).value
+            return self._masked("load", kind, place, kind, [there, ir.Constant(kind, None)])
         here = self._room(array.format)
         self.put_raw(here, self.whole(0), ir.Constant(_lanes_of(array.format), None))
         with self.loop(self.whole(0), count) as k:
@@ -251,11 +257,36 @@ class Body:
     def put_some(self, array: Stored, index: Value, x: Number, count: Value) -> None:
         """Round the first lanes into an array."""
         narrow = self.narrowed(Number(self.code, self.code.spread(x.value)), array.format)
+        if narrow.type.element in MASKED:
+            place = self._pointer(array, index, narrow.type)
+            there = self.first(count).value
+            self._masked("store", narrow.type, place, ir.VoidType(), [there], [narrow])
+            return
         room = cgutils.alloca_once(self.builder, narrow.type)
         self.builder.store(narrow, room)
         here = Stored(self.builder.ptrtoint(room, _I64), array.format)
         with self.loop(self.whole(0), count) as k:
             self.put_raw(array, self.builder.add(index, k), self.raw(here, k))
+
+    def _masked(
+        self,
+        verb: str,
+        kind: Any,
+        place: Value,
+        result: Any,
+        after: Sequence[Value],
+        before: Sequence[Value] = (),
+    ) -> Value:
+        """LLVM's load or store of some lanes: it does not touch what the others would."""
+        bits = 8 * {_FLOAT: 4, _DOUBLE: 8}[kind.element]
+        pointer = "p0" if str(place.type) == "ptr" else f"p0v{LANES}f{bits}"
+        name = f"llvm.masked.{verb}.v{LANES}f{bits}.{pointer}"
+        given = [*before, place, _I32(bits // 8), *after]
+        function = self.builder.module.globals.get(name)
+        if function is None:
+            signature = ir.FunctionType(result, [one.type for one in given])
+            function = ir.Function(self.builder.module, signature, name)
+        return self.builder.call(function, given)
 
     def prefetch(self, array: Stored, index: Value, write: bool = False) -> None:
         """Have what lies there brought near, while there is something else to do."""
