@@ -37,6 +37,7 @@ from refloss.quantities import rescaled, scaled, wiring_of
 
 _PLAIN: Mapping[str, Any] = {"upstream": 1, "denominator": 1}
 
+MASSES = ("weight", "label_smoothing")
 WAYS = {True: "the softmax in two steps", False: "taken up class by class"}
 
 
@@ -44,14 +45,19 @@ WAYS = {True: "the softmax in two steps", False: "taken up class by class"}
 class Wired:
     """A statement, and the plan of a call as it describes it.
 
-    ``bare`` leaves out weights and smoothing, which kernels are wired differently without.
+    Without smoothing, and without weights, kernels are wired differently: ``masses`` are those of
+    the two that are left in.
     """
 
     name: str
     statement: Statement
     plan: Plan
     quantities: Mapping[str, Any]
-    bare: bool
+    masses: tuple[str, ...]
+
+    @property
+    def bare(self) -> bool:
+        return not self.masses
 
     @property
     def labelled(self) -> bool:
@@ -64,10 +70,11 @@ def obligations(loss: str, variant: str) -> Iterator[Obligation]:
     Weights, second derivatives and a teacher do not change how a softmax is taken: where there are
     some, one way will do.
     """
-    for bare in (True, False):
-        wired = wired_for(loss, variant, bare)
+    for masses in ((), ("weight",), MASSES):
+        wired = wired_for(loss, variant, masses)
         if wired is None:
             continue
+        bare = wired.bare
         for claim, stated, formulas in claims(wired):
             both = bare and "curvature" not in claim and "teacher" not in wired.plan.arrays
             for in_steps in (True, False) if both else (True,):
@@ -88,38 +95,44 @@ def obligation(
 
 def claims(wired: Wired) -> Iterator[tuple[str, Expr, Sequence[Formula]]]:
     """What is stated of the value and of each derivative, and by which formulas it is made."""
-    kind = "" if wired.bare else ", weighted"
+    kind = {(): "", MASSES: ", weighted"}.get(wired.masses, ", weighted and not smoothed")
     yield f"value = textbook{kind}", wired.statement.textbook, []
     for part, argument, formula in differentiable(wired.plan):
         terms = getattr(wired.statement, part).get(argument, ())
         yield f"{part} in {argument} = closed form{kind}", closed(terms), [formula]
 
 
-def wired_for(loss: str, variant: str, bare: bool) -> Wired | None:
+def wired_for(loss: str, variant: str, masses: tuple[str, ...]) -> Wired | None:
     """A loss as its kernels are wired; None where there is nothing to leave in."""
     made, working = derivation.load(loss), WORKING[loss][variant]
     statement = made.variants[variant] if variant else made.statement
     assert isinstance(statement, Statement)
-    if not bare and "weight" not in working.call:
+    if masses and "weight" not in working.call:
+        return None
+    if masses == ("weight",) and (statement.label is None or "label_smoothing" not in working.call):
         return None
     quantities = working.quantities(statement)
     call = dict(working.call)
-    if bare:
-        statement = without_masses(statement)
+    out = [name for name in MASSES if name not in masses]
+    if "weight" in out:
         quantities = {name: q for name, q in quantities.items() if name != "weight"}
+    if "label_smoothing" in out:
         quantities |= {"smoothing": S.Zero} if "smoothing" in quantities else {}
-        call = {n: x for n, x in call.items() if n not in ("weight", "label_smoothing")}
+    call = {n: x for n, x in call.items() if n not in out}
     plan = replace(working, call=call).plan(loss)
-    return Wired(f"{loss}, {variant}" if variant else loss, statement, plan, quantities, bare)
+    name = f"{loss}, {variant}" if variant else loss
+    return Wired(name, without(out, statement), plan, quantities, masses)
 
 
-def without_masses(statement: Statement) -> Statement:
-    """The statement with a weight of 1 for every class, and labels as they are."""
-    weight = statement.arguments.get("weight")
-    smoothing = statement.options.get("label_smoothing")
+def without(masses: Sequence[str], statement: Statement) -> Statement:
+    """The statement with a weight of 1 for every class, or with labels as they are."""
+    weight = statement.arguments.get("weight") if "weight" in masses else None
+    smoothing = statement.options.get("label_smoothing") if "label_smoothing" in masses else None
 
     def bare(expression: Expr) -> Expr:
-        ones = expression.replace(lambda e: e.is_Indexed and e.base == weight, lambda e: S.One)
+        ones = expression
+        if weight is not None:
+            ones = ones.replace(lambda e: e.is_Indexed and e.base == weight, lambda e: S.One)
         return ones if smoothing is None else ones.subs(smoothing, 0)
 
     def all_bare(terms: Mapping[str, Any]) -> dict[str, tuple[Expr, ...]]:
@@ -127,7 +140,7 @@ def without_masses(statement: Statement) -> Statement:
 
     return replace(
         statement,
-        arguments={name: x for name, x in statement.arguments.items() if name != "weight"},
+        arguments={name: x for name, x in statement.arguments.items() if name not in masses},
         textbook=bare(statement.textbook),
         gradient=all_bare(statement.gradient),
         curvature=all_bare(statement.curvature),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refloss.formula.emitted import DOUBLE, Kind
-from refloss.quantities import Wiring, rescaled, scaled, wiring_of
+from refloss.quantities import Wiring, is_lonely, rescaled, scaled, wiring_of
 
 if TYPE_CHECKING:
     from refloss.evaluation import Plan, Wanted
@@ -70,7 +70,6 @@ class Call:
     def identity(self) -> tuple[Any, ...]:
         """What makes the wiring what it is."""
         plan = self.plan
-        lonely = "labels" in plan.arrays and plan.parameters.get("smoothing", 0) == 0
         return (
             plan.block.__name__,
             plan.formulas.value if self.wanted.value else None,
@@ -82,6 +81,6 @@ class Call:
             tuple(plan.arrays),
             tuple(self.scalars),
             plan.weight is None,
-            lonely,
+            is_lonely(plan, self.in_steps),
             self.kind.name,
         )

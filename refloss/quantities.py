@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from refloss.blocks import OF_INPUT, OF_TEACHER, drift, root_of_p, weighted
 from refloss.formula import direction, reductions
 from refloss.formula import distance as length
@@ -281,14 +283,30 @@ class ElementWiring(Wiring):
         return self.table.make(name, self.scale, x=self._run(name, formula))
 
 
+def is_lonely(plan: Plan, in_steps: bool) -> bool:
+    """Whether no class but the target's can have a mass.
+
+    An infinite weight would be one of zero times infinity. To look for one costs a GPU more than it
+    saves.
+    """
+    if "labels" not in plan.arrays or plan.parameters.get("smoothing", 0) != 0:
+        return False
+    return plan.weight is None or (in_steps and has_finite_sum(plan.weight))
+
+
+def has_finite_sum(weight: Any) -> bool:
+    """Whether weights, none of which is negative, are finite; huge ones may be taken for others."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(weight.sum(dtype=np.float64)))
+
+
 class RowWiring(Wiring):
     """A row of classes: what `refloss.blocks.RowBlock` answers for."""
 
     @cached_property
     def lonely(self) -> bool:
         """Whether no class but the target's can have a mass."""
-        smoothing = self.plan.parameters.get("smoothing", 0)
-        return "labels" in self.plan.arrays and self.plan.weight is None and smoothing == 0
+        return is_lonely(self.plan, self.in_steps)
 
     def fill(self) -> None:
         plan, table = self.plan, self.table

@@ -3,7 +3,7 @@
 Most of a small call is checks of shapes, dtypes and options, which come out alike for arguments of
 like shapes, dtypes and options. Such a call is remembered by them and goes straight to the kernel,
 once what depends on the numbers themselves has been looked at again: labels, and whether
-probabilities are some. A call with weights is planned each time.
+probabilities are some. A call with weights of elements is planned each time.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from refloss.arguments import Look, any_wrong
 from refloss.evaluation import Answer, Plan, Wanted, reduced
 from refloss.kernels import threads
 from refloss.kernels.address import address_of
+from refloss.quantities import has_finite_sum
 from refloss.vectorised import (
     Elements,
     Prepared,
     Rows,
     arrays_of,
+    may_lift,
     narrow,
     prepare,
     room_of,
@@ -70,8 +72,12 @@ class Again:
         self.labels = places.get("labels")
         self.classes, self.ignored = plan.classes, plan.marks[1] if plan.marks is not None else 0
         order = prepared.order if isinstance(prepared, Rows) else list(plan.arrays)
-        taken = {name: wide(x) if prepared.widens else x for name, x in plan.arrays.items()}
-        self.order = [places.get(name, taken[name]) for name in order if name != "labels"]
+        self.weight = places.get("weight")
+        self.order = [
+            places[name] if name in places else _constant(plan.arrays[name], prepared)
+            for name in order
+            if name != "labels"
+        ]
         self.has_room = isinstance(prepared, Rows)
         self.room = prepared.room if isinstance(prepared, Rows) else 0
         # kernels have a place for values, those of rows even where none are wanted
@@ -86,6 +92,8 @@ class Again:
             if any_wrong(values[place], wrong):
                 return None
         prepared, denominator = self.prepared, self.denominator
+        if self.weight is not None and not is_usual(values[self.weight]):
+            return None
         given = [values[k] if type(k) is int else k for k in self.order]
         if prepared.widens:
             given = list(map(wide, given))
@@ -96,7 +104,9 @@ class Again:
             if marked.wrong:
                 return None
             given.append(marked.array)
-            if self.by_labels:
+            if self.by_labels and self.weight is not None:
+                denominator = labels.weight_of(marked.array, values[self.weight])
+            elif self.by_labels:
                 denominator = float(marked.kept)
         value = None
         if self.gives_value:
@@ -145,7 +155,7 @@ def remembered(
     """
     if not isinstance(plan, Plan) or not plan.kernels.__name__.endswith(".cpu"):
         return None
-    if plan.weight is not None:
+    if plan.weight is not None and (plan.row_shape is None or not is_usual(plan.weight)):
         return None
     if plan.row_shape is not None and plan.row_shape[1] != 1:
         return None
@@ -167,6 +177,15 @@ def remembered(
     if isinstance(prepared, Elements) and any(one.shape != plan.shape for one in arrays.values()):
         return None
     return Again(plan, prepared, places, again)  # type: ignore[arg-type]
+
+
+def is_usual(weight: Array) -> bool:
+    """Whether such weights leave the arithmetic and the wiring as they are for others like them."""
+    return has_finite_sum(weight) and not may_lift(weight)
+
+
+def _constant(array: Array, prepared: Prepared) -> Array:
+    return wide(array) if prepared.widens else array
 
 
 def _place(array: Array, values: Sequence[Any]) -> int | None:

@@ -58,10 +58,11 @@ def kind_of(plan: Plan, grad_output: Array | None = None) -> Kind:
         return DOUBLE
     usual = all(x == 0 or SMALL < abs(x) < LARGE for x in plan.parameters.values())
     factors = (one for one in (plan.weight, grad_output) if one is not None)
-    return WORKING if usual and not any(map(_may_lift, factors)) else DOUBLE
+    return WORKING if usual and not any(map(may_lift, factors)) else DOUBLE
 
 
-def _may_lift(factor: Array) -> bool:
+def may_lift(factor: Array) -> bool:
+    """Whether it may bring back what the quicker arithmetic counts for nothing."""
     if factor.size > LOOKED_AT and native(factor) != np.float64:
         return False
     with np.errstate(all="ignore"):

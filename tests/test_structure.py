@@ -43,7 +43,7 @@ ALLOWED = {
     r"refloss\.dispatch": (
         r"refloss\.(arguments|blocks|evaluation|similarity|triplets|vectors|formula\b.*|kernels\b.*)"
     ),
-    r"refloss\.repeated": r"refloss\.(arguments|evaluation|vectorised|kernels\b.*)",
+    r"refloss\.repeated": r"refloss\.(arguments|evaluation|quantities|vectorised|kernels\b.*)",
     r"refloss\.loss": r"refloss\.(arguments|blocks|evaluation|dispatch|repeated)",
     r"refloss\.losses\b.*": (
         r"refloss\.(arguments|blocks|dispatch|evaluation|loss|similarity|triplets|formula\b.*|losses\b.*)"

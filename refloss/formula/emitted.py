@@ -181,6 +181,14 @@ class Code:
         flags = () if self.kind.keeps_lost else ("arcp",)  # one reciprocal for several quotients
         return self._made(self.builder.fdiv(*self.together(x.value, y.value), flags=flags), x, y)
 
+    def divide_roughly(self, x: Number, y: Number) -> Number:
+        """x / y to within two roundings, and 0 by what has no finite reciprocal."""
+        if self.lanes == 1 or not y.steady or x.steady:
+            return self.divide(x, y)
+        rate = self.divide(self.number(1), y)
+        finite = self.absolute(rate) < math.inf
+        return self.multiply(x, self.choose(finite, rate, self.number(0)))
+
     def absolute(self, x: Number) -> Number:
         """|x|."""
         return (
@@ -588,6 +596,19 @@ def meaning(code: Code) -> Mapping[str, Any]:
         rounded = first * second
         return where(absolute(rounded) < math.inf, fma(first, second, -rounded), 0)
 
+    def ratio_error(
+        numerator: Any, numerator_lost: Any, denominator: Any, denominator_lost: Any
+    ) -> Any:
+        # the remainder in one step, and no second division: of what was lost few digits matter
+        above, below = code.number(numerator), code.number(denominator)
+        rounded = above / below
+        lost = code.number(numerator_lost)
+        if not _is_zero(denominator_lost):
+            lost = lost - rounded * denominator_lost
+        if below.constant != 1:
+            lost = code.divide_roughly(fma(-rounded, below, above) + lost, below)
+        return where(absolute(rounded) < math.inf, lost, 0)
+
     def excess_over(larger: Any, smaller: Any, margin: Any) -> Any:
         gap, lost = two_sum(code.number(larger), -code.number(smaller))
         total, further = two_sum(gap, code.number(margin))
@@ -595,7 +616,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
 
     # at a kink, what is lost tells the side
     lost = {"ratio_error": lambda *numbers: NOTHING, "excess_over": excess_over}
-    return ({} if kind.keeps_lost else lost) | {
+    return ({"ratio_error": ratio_error} if kind.keeps_lost else lost) | {
         "where": where,
         "absolute": of_number(absolute),
         "exp": of_number(exp),
@@ -611,6 +632,11 @@ def meaning(code: Code) -> Mapping[str, Any]:
         "product_error": product_error,
         "TINY": kind.tiny,
     }
+
+
+def _is_zero(x: Any) -> bool:
+    """Whether it is known to be 0."""
+    return bool((x.constant if isinstance(x, Number) else x) == 0)
 
 
 def _is_more(*arms: Any) -> bool:

@@ -151,6 +151,30 @@ BY_LABELS = [
     arguments(X, LABELS, reduction="none"),
 ]
 
+WEIGHTED = [
+    *(
+        arguments(X, LABELS, weight=one)
+        for one in (
+            Y[0],
+            Y[1],
+            -Y[0],
+            Y[0] * np.nan,
+            np.zeros(4),
+            Y[0].astype("f4"),
+            Y[:1],
+            Y[0, :3],
+        )
+    ),
+    arguments(X, LABELS, weight=Y[0].tolist()),
+    arguments(X, np.where(LABELS == 2, -100, LABELS), weight=Y[0]),
+    arguments(X, np.full(6, -100), weight=Y[0]),
+    arguments(X, LABELS, weight=Y[0], label_smoothing=0.25),
+    arguments(X, LABELS, weight=Y[0], reduction="sum"),
+    arguments(X, Y, weight=Y[0]),
+    arguments(X, Y, weight=X[0]),
+    *(arguments(X.astype("f4"), LABELS, weight=one) for one in (Y[0], Y[0] * 1e250, Y[1])),
+    *(arguments(X.astype("f2"), LABELS, weight=one) for one in (Y[0], Y[1].astype("f2"))),
+]
 SMOOTHED = [
     arguments(X, LABELS, label_smoothing=one)
     for one in (0, 0.0, False, 0.25, np.float32(0.25), Length(0.25), np.array(0.25), np.array(0.5))
@@ -210,6 +234,7 @@ TRIPLETS = [
 NEIGHBOURS = [
     ("mse_loss", ARRAYS),
     ("cross_entropy", BY_LABELS),
+    ("cross_entropy", WEIGHTED),
     ("cross_entropy", SMOOTHED),
     ("huber_loss", DELTAS),
     ("binary_cross_entropy", BY_PROBABILITIES),
