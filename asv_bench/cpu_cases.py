@@ -17,7 +17,6 @@ import numpy as np
 Shape = tuple[int, ...]
 Arguments = tuple[Any, ...]
 
-PARTS = ("value", "gradient", "value_and_gradient", "curvature", "gradient_and_curvature")
 DTYPES = ("float32", "float64")
 
 
@@ -220,7 +219,6 @@ def call_of(
         "gradient": lambda: loss.grad,
         "value_and_gradient": lambda: loss.value_and_grad,
         "curvature": lambda: loss.hessian_diag,
-        "gradient_and_curvature": lambda: loss.grad_and_hessian_diag,
     }
     try:
         asked = {} if backend is None else {"backend": backend}

@@ -124,8 +124,10 @@ class Loss(Generic[P]):
         """The gradient and the diagonal of the Hessian, from one pass.
 
         What gradient boosting asks of an objective in each round; the same numbers as ``grad`` and
-        ``hessian_diag`` give, in less time than both take. With ``reduction="sum"`` or ``"none"``
-        those of each element's or row's own loss.
+        ``hessian_diag`` give, to the bit, in less time than both take. With ``reduction="sum"`` or
+        ``"none"`` those of each element's or row's own loss. ``wrt`` is as there: a name gives an
+        array, several give a tuple, in both parts. Raises ValueError for an argument, or a loss,
+        that cannot be differentiated twice.
 
         Examples
         --------

@@ -21,7 +21,7 @@ from refloss.calls import UPSTREAM
 from refloss.evaluation import Answer, Wanted, reduced, runs
 from refloss.formula.emitted import DOUBLE, WORKING, Kind
 from refloss.kernels import threads
-from refloss.kernels.address import address_of
+from refloss.kernels.address import address_of, plain
 from refloss.kernels.simd import elements, rows
 from refloss.kernels.simd.elements import Element
 from refloss.kernels.simd.rows import NARROW, Formats, Row
@@ -151,11 +151,6 @@ def is_plain(array: Array) -> bool:
     return bool(flags.c_contiguous and flags.aligned and array.dtype.isnative)
 
 
-def plain(array: Array) -> Array:
-    """The same numbers as a kernel reads them."""
-    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
-
-
 def _formats(arrays: Sequence[Array]) -> tuple[str, ...]:
     return tuple(dtype_name(array) for array in arrays)
 
@@ -169,7 +164,6 @@ class Prepared:
 
     kernel: Any
     pieces: Sequence[Any]
-    value_shape: tuple[int, ...]
 
     def __init__(self, call: Call, asked: Plan, wanted: Wanted) -> None:
         plan, made = call.plan, call.wanted

@@ -21,21 +21,31 @@ ENOUGH = 100  # kernels on disk: an audit has run before
 
 @contextmanager
 def compiled_ahead(losses: Sequence[str], dtypes: Sequence[str]) -> Iterator[None]:
-    """Have refloss's kernels compiled from the last loss to the first, while this lasts."""
+    """Have refloss's kernels compiled from the last loss to the first, while this lasts.
+
+    Whatever the other process fails at, the audit meets itself and reports; only time is lost.
+    """
     from refloss.kernels.cache import kept_kernels
     from refloss.kernels.threads import get_num_threads
 
     kept = kept_kernels()
-    if len(losses) < MANY or get_num_threads() < 2 or kept is None or kept > ENOUGH:
+    of_use = len(losses) >= MANY and get_num_threads() > 1 and kept is not None and kept <= ENOUGH
+    other = _started(losses, dtypes) if of_use else None
+    try:
         yield
-        return
+    finally:
+        if other is not None:
+            other.terminate()
+            other.wait()
+
+
+def _started(losses: Sequence[str], dtypes: Sequence[str]) -> subprocess.Popen[bytes] | None:
     # without the current directory, where files may have the names of modules
     command = [sys.executable, "-P", "-m", __name__, ",".join(dtypes), *reversed(losses)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as other:
-        try:
-            yield
-        finally:
-            other.terminate()
+    try:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except OSError:  # no further process may be had, or this one has no interpreter to name
+        return None
 
 
 def main(dtypes: Sequence[str], losses: Sequence[str]) -> None:

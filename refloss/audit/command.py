@@ -34,7 +34,11 @@ def run(given: argparse.Namespace) -> int:
     steps = sum(loss in target.calls for target in targets for loss in losses)
     with ExitStack() as stack:
         if any(target.name == "refloss" for target in targets):
-            stack.enter_context(compiled_ahead(losses, dtypes))
+            try:
+                stack.enter_context(compiled_ahead(losses, dtypes))
+            except ValueError as error:  # a number of threads that is none
+                print(f"refloss audit: {error}", file=sys.stderr)
+                return USAGE
         progress = stack.enter_context(options.progress(steps))
         report = audit_targets(
             targets, losses, dtypes, region=region, max_ulp=given.max_ulp, progress=progress

@@ -24,6 +24,9 @@ from typing import Any
 
 from llvmlite import ir
 
+from refloss.formula import hinge
+from refloss.formula.reading import read
+
 Builder = Any
 
 _INT32, _INT64 = ir.IntType(32), ir.IntType(64)
@@ -584,10 +587,11 @@ def meaning(code: Code) -> Mapping[str, Any]:
         return where(mass == 0, mass, mass / code.number(x))
 
     def sum_error(x: Any, y: Any) -> Any:
-        if not kind.keeps_lost:
-            return NOTHING
+        return followed(x, y) if kind.keeps_lost else NOTHING
+
+    def followed(x: Any, y: Any) -> Number:
         total, lost = two_sum(code.number(x), code.number(y))
-        return where(absolute(total) < math.inf, lost, 0)
+        return code.number(where(absolute(total) < math.inf, lost, 0))
 
     def product_error(x: Any, y: Any) -> Any:
         if not kind.keeps_lost:
@@ -609,13 +613,11 @@ def meaning(code: Code) -> Mapping[str, Any]:
             lost = code.divide_roughly(fma(-rounded, below, above) + lost, below)
         return where(absolute(rounded) < math.inf, lost, 0)
 
-    def excess_over(larger: Any, smaller: Any, margin: Any) -> Any:
-        gap, lost = two_sum(code.number(larger), -code.number(smaller))
-        total, further = two_sum(gap, code.number(margin))
-        return total + where(absolute(total) < math.inf, lost + further, 0)
-
     # at a kink, what is lost tells the side
-    lost = {"ratio_error": lambda *numbers: NOTHING, "excess_over": excess_over}
+    lost = {
+        "ratio_error": lambda *numbers: NOTHING,
+        "excess_over": read(hinge.excess_over, {"sum_error": followed}),
+    }
     return ({"ratio_error": ratio_error} if kind.keeps_lost else lost) | {
         "where": where,
         "absolute": of_number(absolute),

@@ -8,6 +8,11 @@ import numpy as np
 Array = Any
 
 
+def plain(array: Array) -> Array:
+    """The same numbers as a kernel reads them where they lie: in order, aligned and native."""
+    return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
+
+
 def _asked(array: Array) -> int:
     found: int = array.__array_interface__["data"][0]
     return found

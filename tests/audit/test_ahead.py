@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,12 +53,11 @@ def test_the_other_process_is_there_when_it_is_of_use_and_gone_afterwards(
 ) -> None:
     started = []
 
-    class Popen(subprocess.Popen):  # type: ignore[type-arg]
-        def __init__(self, *args: object, **options: object) -> None:
-            super().__init__(*args, **options)  # type: ignore[call-overload]
-            started.append(self)
+    def noted(*args: Any, start: Any = subprocess.Popen, **options: Any) -> Any:
+        started.append(start(*args, **options))
+        return started[-1]
 
-    monkeypatch.setattr(ahead.subprocess, "Popen", Popen)
+    monkeypatch.setattr(ahead.subprocess, "Popen", noted)
     monkeypatch.setattr(cache, "kept_kernels", lambda: kept)
     monkeypatch.setattr(kernel_threads, "get_num_threads", lambda: threads)
     monkeypatch.setenv("REFLOSS_CACHE_DIR", "off")
@@ -70,3 +70,26 @@ def test_the_other_process_is_there_when_it_is_of_use_and_gone_afterwards(
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert [one.poll() is not None for one in started] == [True] * is_started
+
+
+def test_without_another_process_an_audit_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*args: Any, **options: Any) -> Any:
+        raise BlockingIOError("resource temporarily unavailable")
+
+    monkeypatch.setattr(ahead.subprocess, "Popen", none_left)
+    monkeypatch.setattr(cache, "kept_kernels", lambda: 0)
+    monkeypatch.setattr(kernel_threads, "get_num_threads", lambda: 2)
+    with ahead.compiled_ahead(LOSSES, ["float32"]):
+        pass
+
+
+def test_a_number_of_threads_that_is_none_is_one_clear_message() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "refloss", "audit", "refloss"],
+        env={**os.environ, "REFLOSS_NUM_THREADS": "many"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("refloss audit: REFLOSS_NUM_THREADS: expected a whole number")
+    assert len(done.stderr.splitlines()) == 1

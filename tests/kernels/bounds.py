@@ -232,7 +232,7 @@ def main(step: str = "") -> None:
     if step:
         walls.at_end = step == "beyond"
         x = np.empty(7, np.float32)
-        ctypes.c_char.from_address(x.ctypes.data + (x.nbytes if walls.at_end else -1)).value  # noqa: B018
+        ctypes.string_at(x.ctypes.data + (x.nbytes if walls.at_end else -1), 1)  # no return from it
         return
     made = 0
     for walls.at_end in (True, False):

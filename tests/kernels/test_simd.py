@@ -7,6 +7,7 @@ numbers they read and write.
 import math
 import threading
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,7 @@ import refloss
 from refloss import repeated, vectorised
 from refloss.accuracy import FORMATS, Truth, ulp_error
 from refloss.evaluation import rounded
+from refloss.formula import pairs
 from refloss.formula.emitted import DOUBLE
 from refloss.kernels.address import address_of
 from refloss.kernels.simd.rows import NARROW
@@ -512,3 +514,22 @@ def test_a_factor_beyond_float32_lifts_what_has_nearly_vanished(factor: str) -> 
     expected = refloss.cross_entropy.grad(x, [0], **call, backend="array")
     np.testing.assert_array_equal(found, expected)
     assert found[0, 1] > 0.5
+
+
+@pytest.mark.parametrize("below", [3.0, 1.0, 0.7e-200])
+def test_what_a_quotient_lost_is_what_the_formula_says(below: float) -> None:
+    """Kernels take the remainder in one step and divide by a reciprocal."""
+
+    def write(builder: Any, values: Any) -> None:
+        body, (given, lost, denominator) = Body(builder, DOUBLE), values
+        numerator = body.run(Stored(given, "float64"), body.whole(0))
+        numbers = (numerator, 0, body.scalar(denominator), 0)
+        found = body.read(pairs.ratio_error)(*numbers)
+        body.put_run(Stored(lost, "float64"), body.whole(0), found)
+
+    above, found = np.random.default_rng(0).uniform(1, 9, LANES) * below, np.empty(LANES)
+    kernel(write, (write,))(address_of(above), address_of(found), below)
+    for one, lost in zip(above, found, strict=True):
+        rest = Fraction(one) / Fraction(below) - Fraction(one / below)
+        assert abs(Fraction(lost) - rest) <= abs(rest) / 2**50
+        assert abs(lost - pairs.ratio_error(one, 0.0, below, 0.0)) <= abs(lost) * 2**-50

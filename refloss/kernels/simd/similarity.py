@@ -16,7 +16,7 @@ from llvmlite import ir
 from refloss.formula import reductions
 from refloss.formula import similarity as of
 from refloss.formula.emitted import DOUBLE, WORKING, Flag, Kind, Number
-from refloss.kernels.address import address_of
+from refloss.kernels.address import address_of, plain
 from refloss.kernels.anchors import Place, Seen, Softmax
 from refloss.kernels.simd.writing import LANES, Body, Stored, Variables, kernel
 
@@ -248,10 +248,6 @@ def _pull(
     return made.get()[0]
 
 
-def _plain(x: Array) -> Array:
-    return np.require(x, requirements=["C", "A"])  # labels lie as the caller has them
-
-
 def absorb(
     seen: Seen,
     s: Array,
@@ -263,7 +259,7 @@ def absorb(
 ) -> Seen:
     """What is known of the anchors after one more block of candidates."""
     after = Seen(*(part.copy() for part in seen))
-    arrays = tuple(map(_plain, (s, row_labels, column_labels)))
+    arrays = tuple(map(plain, (s, row_labels, column_labels)))
     states = (after.top, after.tail, after.positives, after.count, after.top_at)
     addresses = tuple(map(address_of, (*arrays, *states)))
     where = (place.self_at, place.first)
@@ -287,7 +283,7 @@ def weigh(
     ``place`` says where the columns are, and ``first_row`` is the number of the first row.
     """
     along = np.empty((s.shape[0], 1))
-    arrays = [s, *map(_plain, labels)]
+    arrays = [s, *map(plain, labels)]  # which lie as the caller has them
     for side in (by_row, by_column):
         if side is not None:
             softmax, factor = side
