@@ -343,6 +343,12 @@ class RowWiring(Wiring):
                 renamed = {"x": "mass", "big": "hit_mass", "at": LABEL}
                 table.make("other_mass", reductions.all_but, **renamed, rest=0)
 
+    @cached_property
+    def follows_decay(self) -> bool:
+        """Whether what rounding took from an exponential counts: where a power multiplies it."""
+        asked = map(_named, (self.plan.formulas.value, *self.formulas))
+        return not self.in_steps or any("hit_q_lost" in names for names in asked)
+
     def _softmax(self, stem: str, array: str, temperature: str | float) -> None:
         table = self.table
         heat = table.make(f"{stem}temperature_", itself, x=temperature)
@@ -351,7 +357,7 @@ class RowWiring(Wiring):
             table.reduce("top", [array, PLACE], [f"{stem}{one}" for one in (*top, "poison")])
             each = [f"{stem}{one}" for one in ("decay", "decay_error", "is_top")]
             table.reduce("tail", each, [f"{stem}{one}" for one in tail])
-            table.dear += [f"{stem}decay", f"{stem}decay_error"]
+            table.dear += each[: 2 if self.follows_decay else 1]
         else:
             gives = [f"{stem}{one}" for one in (*top, *tail, "poison")]
             table.reduce("softmax", [array, PLACE], gives, heat)
@@ -370,6 +376,8 @@ class RowWiring(Wiring):
         ):
             renamed = {one: f"{stem}{one}" for one in _named(formula) - {"z", "temperature"}}
             table.make(f"{stem}{name}", formula, **renamed, z=array, temperature=heat)
+        if not self.follows_decay:
+            table.make(f"{stem}decay_error", itself, x=0)
         if not stem and "labels" in self.plan.arrays:
             twice = table.make("twice_temperature", doubled, x=heat)
             self._softmax("half_", array, twice)

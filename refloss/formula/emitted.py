@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -74,7 +75,7 @@ _DOUBLE: dict[str, Any] = {
     "ln2_low": float.fromhex("0x1.ef35793c76730p-45"),
 }
 DOUBLE = Kind("double", exp_degree=13, atanh_degree=23, keeps_lost=True, **_DOUBLE)
-WORKING = Kind("working", exp_degree=11, atanh_degree=19, keeps_lost=False, **_DOUBLE)
+WORKING = Kind("working", exp_degree=9, atanh_degree=13, keeps_lost=False, **_DOUBLE)
 SINGLE = Kind(
     "single",
     type=ir.FloatType(),
@@ -114,6 +115,9 @@ def _everywhere(constant: Any, lanes: int) -> Any:
 @cache
 def _undefined(kind: Any, lanes: int) -> Any:
     return ir.Constant(ir.VectorType(kind, lanes), ir.Undefined)
+
+
+LARGEST = math.log(sys.float_info.max)  # above it e^x is infinite
 
 
 class Code:
@@ -176,13 +180,27 @@ class Code:
         return self._made(self.builder.fmul(*self.together(x.value, y.value)), x, y)
 
     def divide(self, x: Number, y: Number) -> Number:
-        """x / y; by what is the same all through a loop as a product, where a digit is free."""
-        if self.lanes > 1 and not self.kind.keeps_lost and y.steady and not x.steady:
-            one = self.number(1)
-            rate = self._made(self.builder.fdiv(*self.together(one.value, y.value)), y)
-            return self.multiply(x, rate)
+        """x / y; by what is the same all through a loop, as a product with its reciprocal."""
+        if self.lanes > 1 and y.steady and not x.steady:
+            return self._divided_by_steady(x, y)
         flags = () if self.kind.keeps_lost else ("arcp",)  # one reciprocal for several quotients
         return self._made(self.builder.fdiv(*self.together(x.value, y.value), flags=flags), x, y)
+
+    def _divided_by_steady(self, x: Number, y: Number) -> Number:
+        """The product, to within two roundings; corrected by its remainder where that is one off.
+
+        What is corrected is the rounded quotient, but for subnormal numbers (P. Markstein 1990). A
+        divisor whose reciprocal is out of range is lifted together with what it divides.
+        """
+        if not self.kind.keeps_lost:
+            return self.multiply(x, self.divide(self.number(1), y))
+        lift = self.choose(self.absolute(y) < 2.0**-900, self.number(2.0**200), self.number(1))
+        x, y = self.multiply(x, lift), self.multiply(y, lift)
+        rate = self.divide(self.number(1), y)
+        quotient = self.multiply(x, rate)
+        rest = self.intrinsic("fma", -quotient, y, x)
+        corrected = self.intrinsic("fma", rest, rate, quotient)
+        return self.choose(self.absolute(rest) < math.inf, corrected, quotient)
 
     def divide_roughly(self, x: Number, y: Number) -> Number:
         """x / y to within two roundings, and 0 by what has no finite reciprocal."""
@@ -313,12 +331,16 @@ class Number:
         return self.code.number(-0.0)._with(self, self.code.builder.fsub)
 
     def __add__(self, other: Any) -> Number:
-        return self if other is NOTHING else self._with(other, self.code.builder.fadd)
+        if other is NOTHING or _is_zero(other):
+            return self
+        return other if self.constant == 0 else self._with(other, self.code.builder.fadd)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Number:
-        return self if other is NOTHING else self._with(other, self.code.builder.fsub)
+        if other is NOTHING or _is_zero(other):
+            return self
+        return self._with(other, self.code.builder.fsub)
 
     def __rsub__(self, other: Any) -> Any:
         return self.code.number(other) - self
@@ -416,6 +438,8 @@ def meaning(code: Code) -> Mapping[str, Any]:
     kind, builder = code.kind, code.builder
     ln2_high, ln2_low = kind.ln2_high, kind.ln2_low
     exponential, atanh = factorials(kind), atanh_coefficients(kind)
+    # several exponentials at once are within an ulp; exp_error tells what they lost all the same
+    in_lanes = code.lanes > 1 and kind.digits == 53
 
     def where(condition: Any, chosen: Any, otherwise: Any) -> Any:
         if isinstance(condition, bool):
@@ -423,6 +447,8 @@ def meaning(code: Code) -> Mapping[str, Any]:
             return taken if taken is NOTHING else code.number(taken)
         if any(x is NOTHING for x in (chosen, otherwise)) and not _is_more(chosen, otherwise):
             return NOTHING
+        if _is_zero(chosen) and _is_zero(otherwise):
+            return code.number(0)
         return code.choose(condition, code.number(chosen), code.number(otherwise))
 
     def of_number(function: Callable[[Number], Number]) -> Callable[[Any], Number]:
@@ -452,35 +478,36 @@ def meaning(code: Code) -> Mapping[str, Any]:
     def exp_parts(x: Number) -> tuple[Any, Number, Any]:
         # (n, t, l): e^x = 2^n (1 + t + l), as in `refloss.formula.elementary`
         top, bottom = (710.0, -746.0) if kind.digits == 53 else (89.5, -104.0)
-        inside = where(x < top, x, top)
-        inside = where(inside > bottom, inside, bottom)
-        inside = where(x == x, inside, 0)
+        inside = where(x < bottom, bottom, x)  # a NaN stays one
+        if not in_lanes:
+            inside = where(inside > top, top, inside)
         shifted = fma(inside, 1 / math.log(2), kind.magic)
         n = shifted - kind.magic
         bits = code.bits(shifted)
         whole = builder.sub(bits, code.integer(_bits_of(kind, kind.magic), bits))
         r = fma(-n, ln2_high, inside)
+        s = fma(-n, ln2_low, r)
+        q = series(exponential[2:], s)
+        square = s * s
+        t = fma(q, square, s)
         if not kind.keeps_lost:
-            s = fma(-n, ln2_low, r)
-            return whole, fma(series(exponential[2:], s), s * s, s), NOTHING
-        r_low = -n * ln2_low
-        s = r + r_low
-        s_low = (r - s) + r_low
-        q = series(exponential[2:], s) * (s * s)
-        t = s + q
-        return whole, t, ((s - t) + q) + s_low * (1 + t)
+            return whole, t, NOTHING
+        return whole, t, fma(q, square, s - t) + fma(-n, ln2_low, r - s) * (1 + t)
 
     def halves(n: Any) -> tuple[Number, Number]:
         half = builder.ashr(n, code.integer(1, n))  # 2^n may be out of range where e^x is not
         return power_of_two(half), power_of_two(builder.sub(n, half))
 
     def quick_exp(x: Number) -> Any:
+        # what would be infinite is 8e307
+        return quick_fading(where(x > 709.0, 709.0, x))
+
+    def quick_fading(x: Number) -> Any:
         # within the normal numbers one step of the exponent will do: what is below them is 0 here,
-        # and what would be infinite is 8e307; a NaN goes through all of it
-        inside = where(x > 709.0, 709.0, x)
-        shifted = fma(inside, 1 / math.log(2), kind.magic)
+        # and a NaN goes through all of it
+        shifted = fma(x, 1 / math.log(2), kind.magic)
         n = shifted - kind.magic
-        s = fma(-n, ln2_low, fma(-n, ln2_high, inside))
+        s = fma(-n, ln2_low, fma(-n, ln2_high, x))
         y = fma(series(exponential[1:], s), s, 1)
         bits = code.bits(shifted)
         power = builder.shl(bits, code.integer(kind.shift, bits))
@@ -490,12 +517,29 @@ def meaning(code: Code) -> Mapping[str, Any]:
     def exp(x: Number) -> Any:
         if not kind.keeps_lost:
             return quick_exp(x)
+        if in_lanes:
+            return where(x > LARGEST, math.inf, in_one_step(x))
         n, t, low = exp_parts(x)
         high = 1 + t
-        if kind.keeps_lost:
-            high = high + (((1 - high) + t) + low)
+        high = high + (((1 - high) + t) + low)
         first, second = halves(n)
         return where(x == x, (high * first) * second, x)
+
+    def in_one_step(x: Number) -> Any:
+        # e^x for x <= LARGEST; what is below the normal numbers is made 2^128 times as large before
+        n, t, _ = exp_parts(x)
+        smallest = code.number(-708.0)
+        below = Flag(code, builder.fcmp_unordered("<", *code.together(x.value, smallest.value)))
+        lift = builder.select(below.value, code.integer(128, n), code.integer(0, n))
+        power = builder.shl(builder.add(n, lift), code.integer(kind.shift, n))
+        y = code.of_bits(builder.add(code.bits(1 + t), power))
+        return where(below, y * fma(t, 0, 2.0**-128), y)  # t may be NaN
+
+    def fading(x: Any) -> Any:
+        x = -code.number(x)
+        if not in_lanes:
+            return exp(x)
+        return in_one_step(x) if kind.keeps_lost else quick_fading(x)
 
     def exp_error(x: Number) -> Any:
         if not kind.keeps_lost:
@@ -503,12 +547,12 @@ def meaning(code: Code) -> Mapping[str, Any]:
         n, t, low = exp_parts(x)
         high = 1 + t
         rest = ((1 - high) + t) + low
-        lost = (high - (high + rest)) + rest
+        lost = rest if in_lanes else (high - (high + rest)) + rest
         inside = absolute(x) < (700.0 if kind.digits == 53 else 60.0)
         return where(inside, lost * power_of_two(n), 0)
 
     def expm1(x: Number) -> Any:
-        n, t, low = exp_parts(x)
+        n, t, low = exp_parts(where(x > 710.0, 710.0, x) if in_lanes else x)
         a, b = halves(n)
         whole = a - 1 / b
         y = whole + a * t
@@ -587,6 +631,8 @@ def meaning(code: Code) -> Mapping[str, Any]:
         return where(mass == 0, mass, mass / code.number(x))
 
     def sum_error(x: Any, y: Any) -> Any:
+        if _is_zero(x) or _is_zero(y):
+            return 0
         return followed(x, y) if kind.keeps_lost else NOTHING
 
     def followed(x: Any, y: Any) -> Number:
@@ -596,6 +642,8 @@ def meaning(code: Code) -> Mapping[str, Any]:
     def product_error(x: Any, y: Any) -> Any:
         if not kind.keeps_lost:
             return NOTHING
+        if _is_zero(x) or _is_zero(y):
+            return 0
         first, second = code.number(x), code.number(y)
         rounded = first * second
         return where(absolute(rounded) < math.inf, fma(first, second, -rounded), 0)
@@ -616,12 +664,19 @@ def meaning(code: Code) -> Mapping[str, Any]:
     # at a kink, what is lost tells the side
     lost = {
         "ratio_error": lambda *numbers: NOTHING,
+        "remainder": lambda *numbers: NOTHING,
+        "lost_sum": lambda *numbers: NOTHING,
         "excess_over": read(hinge.excess_over, {"sum_error": followed}),
     }
-    return ({"ratio_error": ratio_error} if kind.keeps_lost else lost) | {
+    kept = {
+        "ratio_error": ratio_error,
+        "remainder": lambda above, ratio, below: fma(-code.number(ratio), below, above),
+    }
+    return (kept if kind.keeps_lost else lost) | {
         "where": where,
         "absolute": of_number(absolute),
         "exp": of_number(exp),
+        "fading": fading,
         "exp_error": of_number(exp_error),
         "expm1": of_number(expm1),
         "log": of_number(log),

@@ -1,8 +1,13 @@
-"""What is left of the exponential beyond its tangent, in words."""
+"""The exponential where it never grows, and what is left of it beyond its tangent, in words."""
 
 from typing import Any
 
-from refloss.formula.words import INFINITY, absolute, expm1, where
+from refloss.formula.words import INFINITY, absolute, exp, expm1, where
+
+
+def fading(x: Any) -> Any:
+    """e^-x for x >= 0."""
+    return exp(-x)
 
 
 def excess_series(x: Any) -> Any:

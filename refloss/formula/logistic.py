@@ -6,13 +6,14 @@ the division lose is put back, so that the losses may spend their few ulps elsew
 
 from typing import Any
 
+from refloss.formula.exponential import fading
 from refloss.formula.pairs import ratio_error
-from refloss.formula.words import absolute, exp, exp_error, expm1, log1p, sum_error, where
+from refloss.formula.words import absolute, exp_error, expm1, log1p, sum_error, where
 
 
 def decay(z: Any) -> Any:
     """e^-|z|."""
-    return exp(-absolute(z))
+    return fading(absolute(z))
 
 
 def decay_error(z: Any) -> Any:

@@ -21,6 +21,13 @@ from refloss.formula.words import (
 TINY = 2.0**-960  # what is smaller may have lost digits to underflow
 
 
+def lost_sum(x: Any, y: Any) -> Any:
+    """What ``x + y`` lost, of two numbers that are finite, as is their sum; or NaN."""
+    total = x + y
+    part = total - x
+    return (x - (total - part)) + (y - part)
+
+
 def blend(a: Any, x: Any, b: Any, y: Any) -> Any:
     """a x + b y, rounded about once instead of three times; a mass of zero silences its term."""
     first, second = product(a, x), product(b, y)
@@ -28,12 +35,17 @@ def blend(a: Any, x: Any, b: Any, y: Any) -> Any:
     return (first + second) + lost
 
 
+def remainder(numerator: Any, quotient: Any, denominator: Any) -> Any:
+    """What ``quotient * denominator`` leaves of the numerator."""
+    return (numerator - quotient * denominator) - product_error(quotient, denominator)
+
+
 def ratio_error(
     numerator: Any, numerator_lost: Any, denominator: Any, denominator_lost: Any
 ) -> Any:
     """What ``numerator / denominator`` lost, with what its two parts had lost before."""
     rounded = numerator / denominator
-    rest = (numerator - rounded * denominator) - product_error(rounded, denominator)
+    rest = remainder(numerator, rounded, denominator)
     lost = (rest + numerator_lost - rounded * denominator_lost) / denominator
     return where(absolute(rounded) < INFINITY, lost, 0)
 

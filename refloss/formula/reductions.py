@@ -9,7 +9,7 @@ nothing has the place -1.
 
 from typing import Any
 
-from refloss.formula.pairs import ratio_error
+from refloss.formula.pairs import lost_sum, ratio_error
 from refloss.formula.softmax import decay, decay_error
 from refloss.formula.words import INFINITY, absolute, product_error, sum_error, where
 
@@ -118,12 +118,12 @@ TAIL = (0, 0)
 
 
 def tail_joined(tail: Any, low: Any, other_tail: Any, other_low: Any) -> State:
-    return tail + other_tail, low + (other_low + sum_error(tail, other_tail))
+    return tail + other_tail, low + (other_low + lost_sum(tail, other_tail))
 
 
 def tail_absorbed(tail: Any, low: Any, decay: Any, decay_error: Any, is_top: Any) -> State:
     own, own_low = where(is_top > 0, 0, decay), where(is_top > 0, 0, decay_error)
-    return tail + own, low + (own_low + sum_error(tail, own))
+    return tail + own, low + (own_low + lost_sum(tail, own))
 
 
 def tail_finished(tail: Any, low: Any) -> State:

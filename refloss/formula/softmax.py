@@ -14,8 +14,9 @@ are +inf and the softmax of those has no limit (NaN). A row with a NaN comes wit
 
 from typing import Any
 
-from refloss.formula.pairs import ratio_error
-from refloss.formula.words import INFINITY, exp, exp_error, log1p, sum_error, where
+from refloss.formula.exponential import fading
+from refloss.formula.pairs import ratio_error, remainder
+from refloss.formula.words import INFINITY, exp_error, log1p, sum_error, where
 
 
 def gap(z: Any, top: Any, is_top: Any, temperature: Any) -> Any:
@@ -23,20 +24,20 @@ def gap(z: Any, top: Any, is_top: Any, temperature: Any) -> Any:
     return where(is_top > 0, 0, (top - z) / temperature)
 
 
-def gap_error(z: Any, top: Any, is_top: Any, temperature: Any) -> Any:
+def gap_error(z: Any, top: Any, temperature: Any) -> Any:
     """What ``gap`` lost to rounding; at a gap of 600 it would cost the exponential 300 ulp."""
-    return where(is_top > 0, 0, ratio_error(top - z, sum_error(top, -z), temperature, 0))
+    return ratio_error(top - z, sum_error(top, -z), temperature, 0)
 
 
 def decay(gap: Any, gap_error: Any) -> Any:
     """e^-(gap + gap_error)."""
-    e = exp(-gap)
-    return where(e < INFINITY, e - e * gap_error, e)
+    e = fading(gap)
+    return e - e * gap_error
 
 
 def decay_error(gap: Any, gap_error: Any) -> Any:
     """What ``decay`` lost to rounding."""
-    e = exp(-gap)
+    e = fading(gap)
     return exp_error(-gap) + sum_error(e, -e * gap_error)
 
 
@@ -53,9 +54,11 @@ def log_mass(tail: Any, tail_error: Any) -> Any:
 def probability(decay: Any, decay_error: Any, tail: Any, tail_error: Any) -> Any:
     """p_c."""
     total = 1 + tail
-    p = decay / total
-    lost = ratio_error(decay, decay_error, total, sum_error(1, tail) + tail_error)
-    return where(decay == 0, 0, p + lost)
+    rate = 1 / total
+    p = decay * rate
+    total_error = sum_error(1, tail) + tail_error
+    lost = remainder(decay, p, total) + (decay_error - p * total_error)
+    return where(decay == 0, 0, p + lost * rate)
 
 
 def _complement_parts(decay: Any, is_top: Any, tail: Any) -> Any:

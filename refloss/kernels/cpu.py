@@ -211,7 +211,7 @@ def _softmax(
         is_top[k] = 1.0
         for c in range(classes):
             gap[c] = _gap(z[i, c], top, is_top[c], temperature)
-            gap_error[c] = _gap_error(z[i, c], top, is_top[c], temperature)
+            gap_error[c] = _gap_error(z[i, c], top, temperature)
             decay[c] = _decay(gap[c], gap_error[c])
             decay_error[c] = _decay_error(gap[c], gap_error[c])
         at_top, at_top_error = decay[k], decay_error[k]

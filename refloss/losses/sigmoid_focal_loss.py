@@ -17,7 +17,6 @@ from refloss.formula import (
 )
 from refloss.formula.logistic import decay, decay_error, leaning, sigmoid_slope, softplus
 from refloss.formula.pairs import TINY, blend, power_of_pair, ratio_error
-from refloss.formula.softmax import decay as tempered
 from refloss.loss import Promise, loss
 
 Array = Any
@@ -89,6 +88,12 @@ def focus_on_mixed(z: Any, t: Any, gamma: Any) -> Any:
         miss_numerator(z, t), miss_numerator_error(z, t), 1 + decay(z), denominator_error(z)
     )
     return power_of_pair(miss(z, t), lost, gamma)
+
+
+def tempered(x: Any, lost: Any) -> Any:
+    """e^-(x + lost); x is below 0 where the focus has an exponent below 0."""
+    e = exp(-x)
+    return where(e < INFINITY, e - e * lost, e)
 
 
 def focus_on_right(z: Any, gamma: Any) -> Any:

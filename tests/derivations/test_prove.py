@@ -542,11 +542,25 @@ def test_a_wrong_constant_breaks_its_bound(monkeypatch, kind):
 
 def test_steps_of_the_exponent_that_reach_beyond_normal_numbers_are_refused(monkeypatch):
     for end in (-709.0, 710.0):
-        ends = [*bounds.literals("quick_exp"), end]
+        ends = [*bounds.literals("quick_exp"), *bounds.literals("quick_fading"), end]
         with monkeypatch.context() as patch:
             patch.setattr(bounds, "literals", lambda word, ends=ends: ends)
             with pytest.raises(RefutedError, match="not normal"):
                 bounds.precisely(lambda: bounds.one_step(emitted.WORKING))()
+
+
+@pytest.mark.parametrize("ends", [(-709.0, 2.0**-128), (-708.0, 2.0**-50)])
+def test_a_step_that_does_not_lift_enough_or_in_time_is_refused(monkeypatch, ends):
+    found = {"in_one_step": [*ends], "exp_parts": bounds.literals("exp_parts")}
+    monkeypatch.setattr(bounds, "literals", found.__getitem__)
+    with pytest.raises(RefutedError, match="not normal"):
+        bounds.precisely(lambda: bounds.lifted_step(emitted.DOUBLE))()
+
+
+def test_an_exponential_that_would_reach_infinity_in_one_step_is_refused(monkeypatch):
+    monkeypatch.setattr(emitted, "LARGEST", 709.7828)
+    with pytest.raises(RefutedError, match="not normal"):
+        bounds.precisely(lambda: bounds.lifted_step(emitted.DOUBLE))()
 
 
 def test_the_bounds_are_taken_from_the_rounded_coefficients_that_run():
