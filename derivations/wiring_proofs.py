@@ -70,7 +70,7 @@ def obligations(loss: str, variant: str) -> Iterator[Obligation]:
     Weights, second derivatives and a teacher do not change how a softmax is taken: where there are
     some, one way will do.
     """
-    for masses in ((), ("weight",), MASSES):
+    for masses in ((), *((name,) for name in MASSES), MASSES):
         wired = wired_for(loss, variant, masses)
         if wired is None:
             continue
@@ -95,7 +95,11 @@ def obligation(
 
 def claims(wired: Wired) -> Iterator[tuple[str, Expr, Sequence[Formula]]]:
     """What is stated of the value and of each derivative, and by which formulas it is made."""
-    kind = {(): "", MASSES: ", weighted"}.get(wired.masses, ", weighted and not smoothed")
+    kind = {
+        (): "",
+        ("weight",): ", weighted and not smoothed",
+        ("label_smoothing",): ", smoothed and not weighted",
+    }.get(wired.masses, ", weighted")
     yield f"value = textbook{kind}", wired.statement.textbook, []
     for part, argument, formula in differentiable(wired.plan):
         terms = getattr(wired.statement, part).get(argument, ())
@@ -109,7 +113,7 @@ def wired_for(loss: str, variant: str, masses: tuple[str, ...]) -> Wired | None:
     assert isinstance(statement, Statement)
     if masses and "weight" not in working.call:
         return None
-    if masses == ("weight",) and (statement.label is None or "label_smoothing" not in working.call):
+    if len(masses) == 1 and (statement.label is None or "label_smoothing" not in working.call):
         return None
     quantities = working.quantities(statement)
     call = dict(working.call)

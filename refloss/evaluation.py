@@ -28,11 +28,16 @@ BLOCK_NUMBERS = 1 << 14  # doubles in one array of a block: a few such arrays fi
 
 @dataclass(frozen=True)
 class Formulas:
-    """The working formulas of a loss; their parameters name the quantities they need."""
+    """The working formulas of a loss; their parameters name the quantities they need.
+
+    ``in_steps`` has, for some of them, one that takes its place where a kernel knows the top of a
+    row before it looks at the other classes.
+    """
 
     value: Formula
     gradient: Mapping[str, Formula] = field(default_factory=dict)
     curvature: Mapping[str, Formula] = field(default_factory=dict)
+    in_steps: Mapping[Formula, Formula] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from refloss.formula import direction, reductions
 from refloss.formula import distance as length
 from refloss.formula import softmax as row
 from refloss.formula.reading import parameters
-from refloss.formula.softmax import probability
-from refloss.formula.words import where
+from refloss.formula.softmax import complement, probability
+from refloss.formula.words import INFINITY, product, quotient, where
 from refloss.kernels.named import HIT, LABEL, PLACE
 
 if TYPE_CHECKING:
@@ -81,6 +81,17 @@ def at_hit(hit: Any, x: Any) -> Any:
     return where(hit > 0, x, 0)
 
 
+def other_share(hit: Any, smoothing: Any, classes: Any) -> Any:
+    """The smoothed mass of all classes but one, where the target's has one of 1 before."""
+    rest = quotient(smoothing * (classes - 1), classes)
+    return where(hit > 0, rest, (1 - smoothing) + rest)
+
+
+def in_parts(gap_sum: Any, total_mass: Any, log_mass: Any) -> Any:
+    """The sum of mass times surprise, from that of mass times gap."""
+    return where(gap_sum < INFINITY, gap_sum + product(total_mass, log_mass), gap_sum)
+
+
 def elsewhere(hit: Any, x: Any) -> Any:
     """And what that leaves to the others."""
     return where(hit > 0, 0, x)
@@ -97,6 +108,15 @@ def doubled(x: Any) -> Any:
 def top_p(tail: Any, tail_error: Any) -> Any:
     """p of the class with the largest logit."""
     return probability(1, 0, tail, tail_error)
+
+
+def top_q(tail: Any, tail_error: Any) -> Any:
+    """And 1 - p."""
+    return complement(1, 0, 1, tail, tail_error)
+
+
+def together(x: Any, y: Any) -> Any:
+    return x + y
 
 
 def scaled(x: Any, upstream: Any, denominator: Any) -> Any:
@@ -308,6 +328,12 @@ class RowWiring(Wiring):
         """Whether no class but the target's can have a mass."""
         return is_lonely(self.plan, self.in_steps)
 
+    @cached_property
+    def even(self) -> bool:
+        """Whether the masses are known before: the target's, and one for every other class."""
+        is_smoothed = "labels" in self.plan.arrays and "smoothing" in self.plan.parameters
+        return self.in_steps and is_smoothed and self.plan.weight is None and not self.lonely
+
     def fill(self) -> None:
         plan, table = self.plan, self.table
         arrays = tuple(name for name in plan.arrays if name not in ("labels", "kept"))
@@ -323,9 +349,12 @@ class RowWiring(Wiring):
             table.make("drift", drift)
             self._others("other_drift", "drift")
         if plan.mass is not None:
-            table.make("mass", plan.mass)
+            bare = {"smoothing": 0.0} if self.lonely and self.in_steps else {}
+            table.make("mass", plan.mass, **bare)
             table.reduce("sum", ["mass"], ["total_mass"])
             self._others("other_mass", "mass")
+        if self.looks_below:
+            self._masses_below()
         if "labels" in plan.arrays:
             self._at_hit()
             table.make(
@@ -348,6 +377,30 @@ class RowWiring(Wiring):
         """Whether what rounding took from an exponential counts: where a power multiplies it."""
         asked = map(_named, (self.plan.formulas.value, *self.formulas))
         return not self.in_steps or any("hit_q_lost" in names for names in asked)
+
+    @cached_property
+    def looks_below(self) -> bool:
+        """Whether the top's mass, and that of all others, are told apart."""
+        of_labels = "labels" in self.plan.arrays
+        return self.in_steps and self.plan.mass is not None and (self.even or not of_labels)
+
+    def _masses_below(self) -> None:
+        plan, table = self.plan, self.table
+        assert plan.mass is not None
+        if self.even:
+            table.make("top_mass", plan.mass, target="hit_is_top", weight=1)
+            table.make("mass_below", other_share, hit="hit_is_top")
+            table.make("other_mass", other_share)
+        else:
+            table.reduce("only", ["mass", "is_top"], ["top_mass"])
+            table.make("lower_mass", elsewhere, hit="is_top", x="mass")
+            table.reduce("total", ["lower_mass"], ["mass_below"])
+        del table.reduced["total_mass"]
+        table.make("total_mass", together, x="top_mass", y="mass_below")
+
+    def _in_steps(self, formula: Formula) -> Formula:
+        """What takes a formula's place."""
+        return self.plan.formulas.in_steps.get(formula, formula) if self.looks_below else formula
 
     def _softmax(self, stem: str, array: str, temperature: str | float) -> None:
         table = self.table
@@ -373,6 +426,7 @@ class RowWiring(Wiring):
             ("q", row.complement),
             ("q_error", row.complement_error),
             ("top_p", top_p),
+            ("top_q", top_q),
         ):
             renamed = {one: f"{stem}{one}" for one in _named(formula) - {"z", "temperature"}}
             table.make(f"{stem}{name}", formula, **renamed, z=array, temperature=heat)
@@ -409,7 +463,8 @@ class RowWiring(Wiring):
 
     def _touched(self, formula: Formula) -> list[str]:
         names = _named(formula)
-        touched: list[str] = [name for name in ("input", "mass") if name in names]
+        asked = ("input",) if self.even else ("input", "mass")
+        touched: list[str] = [name for name in asked if name in names]
         touched += ["poison"] if names & OF_INPUT else []
         return touched + (["teacher_poison"] if names & OF_TEACHER else [])
 
@@ -419,6 +474,11 @@ class RowWiring(Wiring):
         if self.lonely and {"mass"} <= _named(formula):
             renamed = {one: f"{HIT}{one}" for one in _named(formula) if table.is_each(one)}
             source = table.make(f"{name}_hit", formula, **renamed)
+        elif self.in_steps and _named(formula) == {"mass", "surprise"}:
+            # their product: what does not wait for the sum of the decays is summed beside it
+            table.make(f"{name}_each", formula, surprise="gap")
+            table.reduce("sum", [f"{name}_each"], ["gap_sum"])
+            source = table.make(f"{name}_all", in_parts)
         else:
             source = table.make(f"{name}_each", formula)
             if table.is_each(source):
@@ -437,6 +497,7 @@ class RowWiring(Wiring):
         return self._kept(name, source)
 
     def derivative(self, name: str, formula: Formula) -> str:
+        formula = self._in_steps(formula)
         source = self.table.make(f"{name}_plain", formula)
         source = self._poisoned(name, source, self._touched(formula))
         made = self._kept(name, self.table.make(f"{name}_scaled", self.scale, x=source))

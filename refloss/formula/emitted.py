@@ -401,15 +401,12 @@ class Nothing:
     """What rounding lost where that does not matter: it vanishes from a formula, at no cost."""
 
     def __add__(self, other: Any) -> Any:
-        return other
+        return self if _is_zero(other) else other
 
-    __radd__ = __add__
-
-    def __rsub__(self, other: Any) -> Any:
-        return other
+    __radd__ = __rsub__ = __add__
 
     def __sub__(self, other: Any) -> Any:
-        return self if other is self else -other
+        return self if other is self or _is_zero(other) else -other
 
     def __neg__(self) -> Nothing:
         return self
@@ -621,7 +618,9 @@ def meaning(code: Code) -> Mapping[str, Any]:
     def product(mass: Any, x: Any) -> Any:
         if mass is NOTHING or x is NOTHING:
             return NOTHING
-        mass = code.number(mass)
+        mass, x = code.number(mass), code.number(x)
+        if x.constant is not None and math.isfinite(x.constant):
+            return mass * x
         return where(mass == 0, mass, mass * x)
 
     def quotient(mass: Any, x: Any) -> Any:
@@ -693,7 +692,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
 
 def _is_zero(x: Any) -> bool:
     """Whether it is known to be 0."""
-    return bool((x.constant if isinstance(x, Number) else x) == 0)
+    return x is not NOTHING and bool((x.constant if isinstance(x, Number) else x) == 0)
 
 
 def _is_more(*arms: Any) -> bool:

@@ -7,12 +7,13 @@ import numpy as np
 from refloss import arguments
 from refloss.dispatch import kernels_for
 from refloss.evaluation import rounded
+from refloss.formula import quotient
 
 Array = Any
 
 
 def smoothed(target: Any, smoothing: Any, classes: Any) -> Any:
-    return (1 - smoothing) * target + smoothing / classes
+    return (1 - smoothing) * target + quotient(smoothing, classes)
 
 
 def smooth_labels(
