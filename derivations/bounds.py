@@ -52,6 +52,7 @@ def obligations() -> Iterator[Obligation]:
 # How near the polynomials of each kind of arithmetic come, as powers of two: those of exp and log,
 # and n ln 2 in two parts to n ln 2
 NEAR = {"double": (-57, -60, -86), "working": (-36, -39, -86), "single": (-30, -31, -36)}
+UNIT = {"double": -57, "working": -35}  # and those of log(1 + x) between 0 and 1
 
 
 def of_kind(kind: Kind) -> Iterator[Obligation]:
@@ -75,6 +76,10 @@ def of_kind(kind: Kind) -> Iterator[Obligation]:
         ),
     ):
         yield Obligation(f"{name}, {kind.name}", claim, precisely(show), BOUNDED)
+    if kind.unit_degree:
+        claim = f"degree {kind.unit_degree} is within 2^{UNIT[kind.name]} of log(1 + x), relatively"
+        show = precisely(lambda: unit_error(kind))
+        yield Obligation(f"log, {kind.name}", f"{claim}, for 0 <= x <= 1", show, BOUNDED)
     claim = "one step of the exponent leaves 2^n e^r among the normal numbers"
     steps = {"working": one_step, "double": lifted_step}
     if kind.name in steps:
@@ -288,6 +293,12 @@ def emitted_log(kind: Kind) -> dict[int, Rational]:
     return {1: Rational(2), **series}
 
 
+def emitted_unit(kind: Kind) -> dict[int, Rational]:
+    """As a polynomial of s = t / 2."""
+    odd = {2 * k + 3: stored(kind, c) for k, c in enumerate(emitted.unit_coefficients(kind))}
+    return {1: Rational(2), **{k: c * 2**k for k, c in odd.items()}}
+
+
 def most(kind: Kind) -> int:
     """What |n| is at most where e^x is made, of x between the ends for float32 or for float64."""
     is_far = kind.digits == 53
@@ -313,10 +324,15 @@ def emitted_ln2(kind: Kind, power: int) -> str:
     return below(most(kind) * ln2_off(kind), power)
 
 
+def unit_error(kind: Kind) -> str:
+    """Of log(1 + x) = 2 atanh s with s = x / (2 + x), at most 1 / 3."""
+    return log_error(emitted_unit(kind), UNIT[kind.name], arb(1) / 3)
+
+
 def mantissa_radius(kind: Kind) -> Any:
-    """What |s| = |m - 1| / (m + 1) is at most: m > sqrt 2, as rounded, is halved."""
-    limit = ball(stored(kind, math.sqrt(2)))
-    above, low = (limit - 1) / (limit + 1), (1 - limit / 2) / (1 + limit / 2)
+    """What |s| = |m - 1| / (m + 1) is at most, of m from the least one to twice that."""
+    least = ball(stored(kind, emitted.least_mantissa(kind)))
+    above, low = (2 * least - 1) / (2 * least + 1), (1 - least) / (1 + least)
     return above if above > low else low
 
 

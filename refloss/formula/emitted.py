@@ -44,6 +44,7 @@ class Kind:
     bias: int
     exp_degree: int
     atanh_degree: int
+    unit_degree: int  # of log(1 + x), 0 <= x <= 1, where several are made at once
     keeps_lost: bool
     letter: str  # in the names of libdevice's functions
     suffix: str
@@ -74,8 +75,10 @@ _DOUBLE: dict[str, Any] = {
     "ln2_high": float.fromhex("0x1.62e42fefa3800p-1"),
     "ln2_low": float.fromhex("0x1.ef35793c76730p-45"),
 }
-DOUBLE = Kind("double", exp_degree=13, atanh_degree=23, keeps_lost=True, **_DOUBLE)
-WORKING = Kind("working", exp_degree=9, atanh_degree=13, keeps_lost=False, **_DOUBLE)
+DOUBLE = Kind("double", exp_degree=13, atanh_degree=23, unit_degree=33, keeps_lost=True, **_DOUBLE)
+WORKING = Kind(
+    "working", exp_degree=9, atanh_degree=13, unit_degree=19, keeps_lost=False, **_DOUBLE
+)
 SINGLE = Kind(
     "single",
     type=ir.FloatType(),
@@ -84,6 +87,7 @@ SINGLE = Kind(
     bias=127,
     exp_degree=8,
     atanh_degree=11,
+    unit_degree=0,
     keeps_lost=True,
     letter="f",
     suffix="f",
@@ -430,11 +434,22 @@ def atanh_coefficients(kind: Kind) -> list[float]:
     return [float(Fraction(2, k)) for k in range(3, kind.atanh_degree + 1, 2)]
 
 
+def unit_coefficients(kind: Kind) -> list[float]:
+    """Those of 2 atanh(t / 2) behind t, for |t| <= 2/3."""
+    return [float(Fraction(2, k * 2**k)) for k in range(3, kind.unit_degree + 1, 2)]
+
+
+def least_mantissa(kind: Kind) -> float:
+    """The root of 1/2, rounded down: a logarithm's m has at least that, and less than twice it."""
+    return math.floor(math.sqrt(0.5) * 2.0**kind.digits) / 2.0**kind.digits
+
+
 def meaning(code: Code) -> Mapping[str, Any]:
     """What each word means where this code is written."""
     kind, builder = code.kind, code.builder
     ln2_high, ln2_low = kind.ln2_high, kind.ln2_low
-    exponential, atanh = factorials(kind), atanh_coefficients(kind)
+    exponential = factorials(kind)
+    atanh, unit = atanh_coefficients(kind), unit_coefficients(kind)
     # several exponentials at once are within an ulp; exp_error tells what they lost all the same
     in_lanes = code.lanes > 1 and kind.digits == 53
 
@@ -559,17 +574,17 @@ def meaning(code: Code) -> Mapping[str, Any]:
         y = where(x < (710.0 if kind.digits == 53 else 89.5), y, math.inf)
         return where((x == x) & (x != 0), y, x)
 
+    def split(x: Number) -> tuple[Any, Number]:
+        # (n, m): x = 2^n m with m from sqrt(1/2) to sqrt 2, of normal x > 0
+        bits = code.bits(x)
+        above = builder.sub(bits, code.integer(_bits_of(kind, least_mantissa(kind)), bits))
+        power = builder.and_(above, code.integer(-1 << kind.shift, bits))
+        n = builder.ashr(above, code.integer(kind.shift, bits))
+        return n, code.of_bits(builder.sub(bits, power))
+
     def log_sum(high: Number, low: Any, shift: Any = None) -> Any:
         # log((high + low) / 2^shift) for normal high > 0 and |low| <= ulp(high)
-        bits = code.bits(high)
-        mantissa = code.integer((1 << kind.shift) - 1, bits)
-        exponent = builder.lshr(bits, code.integer(kind.shift, bits))
-        k = builder.sub(exponent, code.integer(kind.bias, bits))
-        one = code.integer(kind.bias << kind.shift, bits)
-        m = code.of_bits(builder.or_(builder.and_(bits, mantissa), one))
-        halve = m > math.sqrt(2)
-        m = where(halve, 0.5 * m, m)
-        k = builder.add(k, code.widened(halve))
+        k, m = split(high)
         n = code.of_integer(k if shift is None else builder.sub(k, shift))
         f = m - 1
         s = f / (2 + f)
@@ -582,16 +597,27 @@ def meaning(code: Code) -> Mapping[str, Any]:
         inner = fma(s, half_square + r, correction)
         return n * ln2_high - ((half_square - inner) - f)
 
+    def quick_log(x: Number) -> Any:
+        # what is below the normal numbers is 0 here
+        k, m = split(x)
+        f = m - 1
+        s = f / (2 + f)
+        z = s * s
+        y = fma(code.of_integer(k), math.log(2), fma(series(atanh, z) * z, s, s + s))
+        y = where(x >= 2.0**-1022, y, where(x < 0, math.nan, -math.inf))
+        return where(x < math.inf, y, x)
+
     def log(x: Number) -> Any:
+        if in_lanes and not kind.keeps_lost:
+            return quick_log(x)
         smallest, lift = 2.0 ** (1 - kind.bias), kind.digits + 1
         subnormal = x < smallest
         lifted = where(subnormal, x * 2.0**lift, x)
         lifts, none = (code.integer(n, subnormal.value) for n in (lift, 0))
         shift = builder.select(subnormal.value, lifts, none)
         y = log_sum(lifted, NOTHING, shift)
-        y = where(x < math.inf, y, x)
         y = where(x > 0, y, where(x == 0, -math.inf, math.nan))
-        return where(x == x, y, x)
+        return where(x < math.inf, y, x)
 
     def log1p(x: Number) -> Any:
         u = 1 + x
@@ -600,6 +626,21 @@ def meaning(code: Code) -> Mapping[str, Any]:
         y = where(x < math.inf, y, x)
         y = where(x > -1, y, where(x == -1, -math.inf, math.nan))
         return where((x == x) & (x != 0), y, x)
+
+    def log1p_of_share(x: Any) -> Any:
+        # 2 atanh(t / 2) with t = x / (1 + x / 2)
+        x = code.number(x)
+        if not in_lanes:
+            return log1p(x)
+        half = 0.5 * x
+        below = 1 + half
+        if not kind.keeps_lost:
+            t = x / below
+            return fma(series(unit, t * t) * (t * t), t, t)
+        rate = 1 / below
+        t = x * rate
+        lost = (fma(-t, below, x) - t * (half - (below - 1))) * rate
+        return t + fma(series(unit, t * t) * (t * t), t, lost)
 
     def raised(x: Number, exponent: Number) -> Number:
         if code.lanes == 1 or kind.keeps_lost:
@@ -676,6 +717,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         "absolute": of_number(absolute),
         "exp": of_number(exp),
         "fading": fading,
+        "log1p_of_share": log1p_of_share,
         "exp_error": of_number(exp_error),
         "expm1": of_number(expm1),
         "log": of_number(log),

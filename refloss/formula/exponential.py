@@ -1,13 +1,18 @@
-"""The exponential where it never grows, and what is left of it beyond its tangent, in words."""
+"""The exponential where it never grows, what its logarithm is, and its excess, in words."""
 
 from typing import Any
 
-from refloss.formula.words import INFINITY, absolute, exp, expm1, where
+from refloss.formula.words import INFINITY, absolute, exp, expm1, log1p, where
 
 
 def fading(x: Any) -> Any:
     """e^-x for x >= 0."""
     return exp(-x)
+
+
+def log1p_of_share(x: Any) -> Any:
+    """log(1 + x) for 0 <= x <= 1."""
+    return log1p(x)
 
 
 def excess_series(x: Any) -> Any:

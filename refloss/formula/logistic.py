@@ -6,9 +6,9 @@ the division lose is put back, so that the losses may spend their few ulps elsew
 
 from typing import Any
 
-from refloss.formula.exponential import fading
-from refloss.formula.pairs import ratio_error
-from refloss.formula.words import absolute, exp_error, expm1, log1p, sum_error, where
+from refloss.formula.exponential import fading, log1p_of_share
+from refloss.formula.pairs import ratio, ratio_error
+from refloss.formula.words import absolute, exp_error, expm1, sum_error, where
 
 
 def decay(z: Any) -> Any:
@@ -24,16 +24,12 @@ def sigmoid(z: Any) -> Any:
     """1 / (1 + e^-z)."""
     e = decay(z)
     numerator = where(z > 0, 1, e)
-    lost = ratio_error(
-        numerator, where(z > 0, 0, decay_error(z)), 1 + e, sum_error(1, e) + decay_error(z)
-    )
-    return numerator / (1 + e) + lost
+    return ratio(numerator, 0, 1 + e, sum_error(1, e))
 
 
 def tail(z: Any) -> Any:
     """log(1 + e^-|z|)."""
-    e = decay(z)
-    return log1p(e) + decay_error(z) / (1 + e)
+    return log1p_of_share(decay(z))
 
 
 def softplus(z: Any) -> Any:

@@ -50,6 +50,22 @@ def ratio_error(
     return where(absolute(rounded) < INFINITY, lost, 0)
 
 
+def ratio_parts(
+    numerator: Any, numerator_lost: Any, denominator: Any, denominator_lost: Any
+) -> tuple[Any, Any]:
+    """A quotient of pairs as a pair, from one division; the denominator is finite and not small."""
+    rate = 1 / denominator
+    rounded = numerator * rate
+    rest = remainder(numerator, rounded, denominator)
+    return rounded, (rest + (numerator_lost - rounded * denominator_lost)) * rate
+
+
+def ratio(numerator: Any, numerator_lost: Any, denominator: Any, denominator_lost: Any) -> Any:
+    """The same, rounded."""
+    rounded, lost = ratio_parts(numerator, numerator_lost, denominator, denominator_lost)
+    return rounded + lost
+
+
 def power_of_pair(x: Any, lost: Any, exponent: Any) -> Any:
     """(x + lost)^exponent for x >= 0: an error in x counts ``exponent`` times in the power."""
     rounded = power(x, exponent)

@@ -15,7 +15,7 @@ are +inf and the softmax of those has no limit (NaN). A row with a NaN comes wit
 from typing import Any
 
 from refloss.formula.exponential import fading
-from refloss.formula.pairs import ratio_error, remainder
+from refloss.formula.pairs import ratio, ratio_error
 from refloss.formula.words import INFINITY, exp_error, log1p, sum_error, where
 
 
@@ -53,12 +53,8 @@ def log_mass(tail: Any, tail_error: Any) -> Any:
 
 def probability(decay: Any, decay_error: Any, tail: Any, tail_error: Any) -> Any:
     """p_c."""
-    total = 1 + tail
-    rate = 1 / total
-    p = decay * rate
-    total_error = sum_error(1, tail) + tail_error
-    lost = remainder(decay, p, total) + (decay_error - p * total_error)
-    return where(decay == 0, 0, p + lost * rate)
+    p = ratio(decay, decay_error, 1 + tail, sum_error(1, tail) + tail_error)
+    return where(decay == 0, 0, p)
 
 
 def _complement_parts(decay: Any, is_top: Any, tail: Any) -> Any:

@@ -15,11 +15,18 @@ from refloss.formula import (
     sum_error,
     where,
 )
-from refloss.formula.logistic import decay, decay_error, leaning, sigmoid_slope, softplus
-from refloss.formula.pairs import TINY, blend, power_of_pair, ratio_error
+from refloss.formula.exponential import log1p_of_share
+from refloss.formula.logistic import decay, decay_error, leaning, sigmoid_slope
+from refloss.formula.pairs import TINY, blend, power_of_pair, ratio, ratio_error, ratio_parts
 from refloss.loss import Promise, loss
 
 Array = Any
+
+
+def softplus(z: Any) -> Any:
+    """log(1 + e^z), an ulp of which the focus cannot spare."""
+    tail = log1p_of_share(decay(z)) + decay_error(z) * (1 / (1 + decay(z)))
+    return where(z > 0, z + tail, tail)
 
 
 def entropy(z: Any, t: Any) -> Any:
@@ -48,8 +55,7 @@ def entropy_slope(z: Any, t: Any) -> Any:
         - product_error(t, fall(z))
         + sum_error(push, -pull)
     )
-    numerator, denominator = (push - pull) + lost, 1 + decay(z)
-    return numerator / denominator + ratio_error(numerator, 0, denominator, denominator_error(z))
+    return ratio((push - pull) + lost, 0, 1 + decay(z), denominator_error(z))
 
 
 def balance(t: Any, on: Any, off: Any) -> Any:
@@ -78,16 +84,21 @@ def denominator_error(z: Any) -> Any:
     return sum_error(1, decay(z)) + decay_error(z)
 
 
+def miss_parts(z: Any, t: Any) -> tuple[Any, Any]:
+    """m as a pair."""
+    numerator, lost = miss_numerator(z, t), miss_numerator_error(z, t)
+    return ratio_parts(numerator, lost, 1 + decay(z), denominator_error(z))
+
+
 def miss(z: Any, t: Any) -> Any:
-    return miss_numerator(z, t) / (1 + decay(z))
+    m, lost = miss_parts(z, t)
+    return m + lost
 
 
 def focus_on_mixed(z: Any, t: Any, gamma: Any) -> Any:
     """m^gamma; the power would multiply an error in m, so m is carried as a pair."""
-    lost = ratio_error(
-        miss_numerator(z, t), miss_numerator_error(z, t), 1 + decay(z), denominator_error(z)
-    )
-    return power_of_pair(miss(z, t), lost, gamma)
+    m, lost = miss_parts(z, t)
+    return power_of_pair(m, lost, gamma)
 
 
 def tempered(x: Any, lost: Any) -> Any:
