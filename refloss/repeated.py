@@ -16,7 +16,7 @@ import numpy as np
 
 from refloss.arguments import Look, any_wrong
 from refloss.evaluation import Answer, Plan, Wanted, reduced
-from refloss.kernels import threads
+from refloss.kernels import labels, threads
 from refloss.kernels.address import address_of
 from refloss.quantities import has_finite_sum
 from refloss.vectorised import (
@@ -98,8 +98,6 @@ class Again:
         if prepared.widens:
             given = list(map(wide, given))
         if self.labels is not None:
-            from refloss.kernels import labels
-
             marked = labels.marked(values[self.labels], self.classes, self.ignored)
             if marked.wrong:
                 return None
@@ -120,14 +118,12 @@ class Again:
         # it holds the arrays: a call that is interrupted twice may leave a thread behind
         def work(piece: Any, held: Any = given) -> tuple[float, float]:
             part = piece[0] if self.has_room else piece
-            pair = np.zeros(2)
-            own = [address_of(pair)]
-            if self.has_room:
-                room = room_of(self.room)
-                own.append(address_of(room))
+            pair, *own = room_of(self.room)
+            pair[0] = pair[1] = 0.0
+            if not self.has_room:
+                own.pop()
             prepared.kernel(*addresses, *own, *scalars, part.start, part.stop, *self.extents)
-            high, low = pair.tolist()
-            return high, low
+            return pair.item(0), pair.item(1)
 
         totals = threads.over(prepared.pieces, work)
         if prepared.total:

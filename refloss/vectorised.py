@@ -400,8 +400,8 @@ class RowRun(Run):
         return found
 
     def _call(self, addresses: tuple[int, ...], start: int, stop: int) -> Pair:
-        pair, room = np.zeros(2), room_of(self.prepared.room)
-        further = (address_of(pair), address_of(room))
+        pair, *further = room_of(self.prepared.room)
+        pair[:] = 0.0
         extents = (start, stop, self.prepared.classes, self.prepared.sums)
         self.prepared.kernel(*addresses, *further, *self.scalars, *extents)
         return float(pair[0]), float(pair[1])
@@ -416,9 +416,16 @@ def _cut(array: Array, n: slice, d: slice) -> Array:
     return plain(np.transpose(array[n, :, d], (0, 2, 1)).reshape(-1, array.shape[1]))
 
 
-def room_of(size: int) -> Array:
-    """Doubles that belong to this thread."""
-    found = getattr(_mine, "room", None)
-    if found is None or found.size < size:
-        found = _mine.room = np.empty(max(size, 1))
-    return found
+def room_of(size: int) -> tuple[Array, int, int]:
+    """A pair of doubles and so many more that belong to this thread.
+
+    The pair as an array, where it lies, and where the others do: at the start of a cache line.
+    """
+    found: tuple[Array, int, int, int] | None = getattr(_mine, "room", None)
+    if found is None or found[3] < size:
+        room = np.empty(size + 2 * LANES)
+        begin = -(address_of(room) // room.itemsize) % LANES
+        begin += LANES if begin < 2 else 0
+        pair = room[begin - 2 : begin]
+        found = _mine.room = (pair, address_of(pair), address_of(pair) + pair.nbytes, size)
+    return found[:3]

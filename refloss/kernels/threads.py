@@ -48,8 +48,8 @@ def over(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
     """
     global _pool
     # an interpreter that ends lends no threads, but those of its user may go on
-    alone = get_num_threads() == 1 or not threading.main_thread().is_alive()
-    if len(items) < 2 or alone:
+    few = len(items) < 2 or get_num_threads() == 1
+    if few or not threading.main_thread().is_alive():
         return [work(item) for item in items]
     helpers = min(get_num_threads(), len(items)) - 1  # the caller works as well
     pool = _pool  # another caller may set a number of threads meanwhile

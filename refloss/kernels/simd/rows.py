@@ -22,7 +22,7 @@ from refloss.kernels.simd.writing import LANES, Body, Stored, Variables, kernel
 Value = Any  # of LLVM
 Known = dict[str, Any]
 
-NARROW = 64  # rows of up to so many classes are taken side by side
+NARROW = 128  # rows of up to so many classes are taken side by side
 
 
 @dataclass(frozen=True)
