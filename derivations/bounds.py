@@ -52,7 +52,9 @@ def obligations() -> Iterator[Obligation]:
 # How near the polynomials of each kind of arithmetic come, as powers of two: those of exp and log,
 # and n ln 2 in two parts to n ln 2
 NEAR = {"double": (-57, -60, -86), "working": (-36, -39, -86), "single": (-30, -31, -36)}
-UNIT = {"double": -57, "working": -35}  # and those of log(1 + x) between 0 and 1
+# and those of log(1 + x) between 0 and 1, and of e^x - 1 - x between -1 and 1
+UNIT = {"double": -57, "working": -35}
+EXCESS = {"double": -53, "working": -37}
 
 
 def of_kind(kind: Kind) -> Iterator[Obligation]:
@@ -80,6 +82,10 @@ def of_kind(kind: Kind) -> Iterator[Obligation]:
         claim = f"degree {kind.unit_degree} is within 2^{UNIT[kind.name]} of log(1 + x), relatively"
         show = precisely(lambda: unit_error(kind))
         yield Obligation(f"log, {kind.name}", f"{claim}, for 0 <= x <= 1", show, BOUNDED)
+        power = EXCESS[kind.name]
+        claim = f"degree {kind.excess_degree} is within 2^{power} of e^x - 1 - x, relatively"
+        show = precisely(lambda: excess_error(emitted_excess(kind), power))
+        yield Obligation(f"excess, {kind.name}", f"{claim}, for |x| <= 1", show, BOUNDED)
     claim = "one step of the exponent leaves 2^n e^r among the normal numbers"
     steps = {"working": one_step, "double": lifted_step}
     if kind.name in steps:
@@ -152,13 +158,13 @@ def excess() -> str:
     return excess_error(polynomial)
 
 
-def excess_error(polynomial: Mapping[int, Rational]) -> str:
+def excess_error(polynomial: Mapping[int, Rational], power: int = -57) -> str:
     """Of x^2 (c_2 + c_3 x + ...): since e^x - 1 - x >= x^2 / (2 e) on [-1, 1], x^2 cancels."""
     shifted = {k - 2: c for k, c in polynomial.items()}
     if min(shifted) < 0:
         raise RefutedError("the series has a term below x^2")
     error = series_error(shifted, lambda k: one_over_factorial(k + 2), arb(1), arb(1) / 21)
-    return below(error * 2 * arb(1).exp(), -57)
+    return below(error * 2 * arb(1).exp(), power)
 
 
 # exp -----------------------------------------------------------------------------------------
@@ -285,7 +291,7 @@ def literals(word: str) -> list[float]:
 
 
 def emitted_exp(kind: Kind) -> dict[int, Rational]:
-    return {k: stored(kind, c) for k, c in enumerate(emitted.factorials(kind))}
+    return {k: stored(kind, c) for k, c in enumerate(emitted.factorials(kind.exp_degree))}
 
 
 def emitted_log(kind: Kind) -> dict[int, Rational]:
@@ -297,6 +303,11 @@ def emitted_unit(kind: Kind) -> dict[int, Rational]:
     """As a polynomial of s = t / 2."""
     odd = {2 * k + 3: stored(kind, c) for k, c in enumerate(emitted.unit_coefficients(kind))}
     return {1: Rational(2), **{k: c * 2**k for k, c in odd.items()}}
+
+
+def emitted_excess(kind: Kind) -> dict[int, Rational]:
+    series = enumerate(emitted.factorials(kind.excess_degree))
+    return {k: stored(kind, c) for k, c in series if k > 1}
 
 
 def most(kind: Kind) -> int:

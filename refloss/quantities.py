@@ -115,6 +115,11 @@ def top_q(tail: Any, tail_error: Any) -> Any:
     return complement(1, 0, 1, tail, tail_error)
 
 
+def left_by(p: Any, is_top: Any, top_q: Any) -> Any:
+    """1 - p: only the top's p can be more than 1/2."""
+    return where(is_top > 0, top_q, 1 - p)
+
+
 def together(x: Any, y: Any) -> Any:
     return x + y
 
@@ -432,6 +437,8 @@ class RowWiring(Wiring):
             table.make(f"{stem}{name}", formula, **renamed, z=array, temperature=heat)
         if not self.follows_decay:
             table.make(f"{stem}decay_error", itself, x=0)
+            own = {one: f"{stem}{one}" for one in ("p", "is_top", "top_q")}
+            table.make(f"{stem}q", left_by, **own)
         if not stem and "labels" in self.plan.arrays:
             twice = table.make("twice_temperature", doubled, x=heat)
             self._softmax("half_", array, twice)

@@ -25,7 +25,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from refloss.formula import hinge
+from refloss.formula import exponential, hinge
 from refloss.formula.reading import read
 
 Builder = Any
@@ -44,7 +44,9 @@ class Kind:
     bias: int
     exp_degree: int
     atanh_degree: int
-    unit_degree: int  # of log(1 + x), 0 <= x <= 1, where several are made at once
+    # where several are made at once: of log(1 + x), 0 <= x <= 1, and of e^x - 1 - x, |x| <= 1
+    unit_degree: int
+    excess_degree: int
     keeps_lost: bool
     letter: str  # in the names of libdevice's functions
     suffix: str
@@ -75,9 +77,23 @@ _DOUBLE: dict[str, Any] = {
     "ln2_high": float.fromhex("0x1.62e42fefa3800p-1"),
     "ln2_low": float.fromhex("0x1.ef35793c76730p-45"),
 }
-DOUBLE = Kind("double", exp_degree=13, atanh_degree=23, unit_degree=33, keeps_lost=True, **_DOUBLE)
+DOUBLE = Kind(
+    "double",
+    exp_degree=13,
+    atanh_degree=23,
+    unit_degree=33,
+    excess_degree=19,
+    keeps_lost=True,
+    **_DOUBLE,
+)
 WORKING = Kind(
-    "working", exp_degree=9, atanh_degree=13, unit_degree=19, keeps_lost=False, **_DOUBLE
+    "working",
+    exp_degree=9,
+    atanh_degree=13,
+    unit_degree=19,
+    excess_degree=14,
+    keeps_lost=False,
+    **_DOUBLE,
 )
 SINGLE = Kind(
     "single",
@@ -88,6 +104,7 @@ SINGLE = Kind(
     exp_degree=8,
     atanh_degree=11,
     unit_degree=0,
+    excess_degree=0,
     keeps_lost=True,
     letter="f",
     suffix="f",
@@ -424,9 +441,9 @@ class Nothing:
 NOTHING = Nothing()
 
 
-def factorials(kind: Kind) -> list[float]:
-    """The coefficients of e^r, |r| <= ln 2 / 2, from the constant up."""
-    return [float(Fraction(1, math.factorial(k))) for k in range(kind.exp_degree + 1)]
+def factorials(degree: int) -> list[float]:
+    """The coefficients of e^r from the constant up."""
+    return [float(Fraction(1, math.factorial(k))) for k in range(degree + 1)]
 
 
 def atanh_coefficients(kind: Kind) -> list[float]:
@@ -448,7 +465,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
     """What each word means where this code is written."""
     kind, builder = code.kind, code.builder
     ln2_high, ln2_low = kind.ln2_high, kind.ln2_low
-    exponential = factorials(kind)
+    taylor, beyond = factorials(kind.exp_degree), factorials(kind.excess_degree)[2:]
     atanh, unit = atanh_coefficients(kind), unit_coefficients(kind)
     # several exponentials at once are within an ulp; exp_error tells what they lost all the same
     in_lanes = code.lanes > 1 and kind.digits == 53
@@ -499,12 +516,16 @@ def meaning(code: Code) -> Mapping[str, Any]:
         whole = builder.sub(bits, code.integer(_bits_of(kind, kind.magic), bits))
         r = fma(-n, ln2_high, inside)
         s = fma(-n, ln2_low, r)
-        q = series(exponential[2:], s)
+        q = series(taylor[2:], s)
         square = s * s
         t = fma(q, square, s)
         if not kind.keeps_lost:
             return whole, t, NOTHING
         return whole, t, fma(q, square, s - t) + fma(-n, ln2_low, r - s) * (1 + t)
+
+    def excess_series(x: Any) -> Any:
+        x = code.number(x)
+        return x * x * series(beyond, x) if in_lanes else exponential.excess_series(x)
 
     def halves(n: Any) -> tuple[Number, Number]:
         half = builder.ashr(n, code.integer(1, n))  # 2^n may be out of range where e^x is not
@@ -520,7 +541,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         shifted = fma(x, 1 / math.log(2), kind.magic)
         n = shifted - kind.magic
         s = fma(-n, ln2_low, fma(-n, ln2_high, x))
-        y = fma(series(exponential[1:], s), s, 1)
+        y = fma(series(taylor[1:], s), s, 1)
         bits = code.bits(shifted)
         power = builder.shl(bits, code.integer(kind.shift, bits))
         y = code.of_bits(builder.add(code.bits(y), power))
@@ -716,6 +737,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         "where": where,
         "absolute": of_number(absolute),
         "exp": of_number(exp),
+        "excess_series": excess_series,
         "fading": fading,
         "log1p_of_share": log1p_of_share,
         "exp_error": of_number(exp_error),

@@ -6,7 +6,7 @@ from refloss import arguments
 from refloss.dispatch import WITH_BATCHMEAN, rowwise
 from refloss.evaluation import Formulas, Plan
 from refloss.formula import INFINITY, absolute, product, where
-from refloss.formula.exponential import excess
+from refloss.formula.exponential import excess_series
 from refloss.formula.pairs import blend
 from refloss.loss import Promise, loss
 
@@ -20,7 +20,7 @@ def value(p: Any, surprise: Any, teacher_p: Any, teacher_surprise: Any, temperat
     # sum to 1, p_teacher (e^x - 1 - x) has the same sum, and no term of it is negative.
     x = teacher_surprise - surprise
     far = where(teacher_p == 0, p, (p - teacher_p) - product(teacher_p, x))
-    term = where(absolute(x) <= 1, teacher_p * excess(x), far)
+    term = where(absolute(x) <= 1, teacher_p * excess_series(x), far)
     return temperature * temperature * term
 
 
