@@ -18,13 +18,12 @@ from refloss.arguments import Look, any_wrong
 from refloss.evaluation import Answer, Plan, Wanted, reduced
 from refloss.kernels import labels, threads
 from refloss.kernels.address import address_of
-from refloss.quantities import has_finite_sum
 from refloss.vectorised import (
+    LIFTING,
     Elements,
     Prepared,
     Rows,
     arrays_of,
-    may_lift,
     narrow,
     prepare,
     room_of,
@@ -165,6 +164,7 @@ def remembered(
     again = [(_place(look.array, values), look.wrong) for look in looks]
     if None in places.values() or any(place is None for place, _ in again):
         return None
+    again = [(place, wrong) for place, wrong in again if place != places.get("weight")]
     if len(set(places.values())) < len(given):
         # one array twice, where a later call may have two; or an option, of which not the place but
         # what it holds went into the plan
@@ -176,8 +176,8 @@ def remembered(
 
 
 def is_usual(weight: Array) -> bool:
-    """Whether such weights leave the arithmetic and the wiring as they are for others like them."""
-    return has_finite_sum(weight) and not may_lift(weight)
+    """Whether weights are some, and leave the arithmetic and the wiring as for others like them."""
+    return weight.size > 0 and bool(weight.min() >= 0 and weight.max().item() <= LIFTING)
 
 
 def _constant(array: Array, prepared: Prepared) -> Array:

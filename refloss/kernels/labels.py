@@ -45,10 +45,12 @@ def _weigh(labels: Any, weights: Any) -> tuple[float, float]:
     high = low = 0.0
     for i in range(labels.size):
         if labels[i] >= 0:
-            high, lost = two_sum(high, weights[labels[i]])
+            high, lost = two_sum(high, np.float64(weights[labels[i]]))
             low += lost
     return high, low
 
+
+_READ = (np.dtype(np.float32), np.dtype(np.float64))
 
 _mark = kept(_mark)
 _weigh = kept(_weigh)
@@ -66,5 +68,7 @@ def marked(labels: NDArray[np.int64], classes: int, ignored: int) -> Labels:
 
 def weight_of(labels: NDArray[np.int64], weights: NDArray[Any]) -> float:
     """The sum of the weights of the rows' classes; a label of -1 counts for nothing."""
-    high, low = _weigh(labels.reshape(-1), weights.astype(np.float64))
+    if weights.dtype not in _READ or not weights.dtype.isnative:
+        weights = weights.astype(np.float64)
+    high, low = _weigh(labels.reshape(-1), weights)
     return high + low if abs(high) < np.inf else high
