@@ -1,6 +1,7 @@
 """Laws that hold for every input: exact ones to the bit, others within the promise."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -161,9 +162,11 @@ def test_onehot_probabilities_are_class_indices(
     onehot = np.moveaxis(np.eye(C)[target], -1, 1)
     weight = np.linspace(0.5, 2, C) if weighted else None
     options = {"weight": weight, "label_smoothing": smoothing, "reduction": "none"}
+    # sums over all classes: each way within the promise, where terms may cancel in ulps of those
     for method in ("__call__", "grad", "hessian_diag"):
         found = [getattr(refloss.cross_entropy, method)(z, t, **options) for t in (target, onehot)]
-        assert bits(found[0]) == bits(found[1]), method
+        held = entry.conditioned if method == "grad" else partial(entry.kept, dtype="float64")
+        held(found[1], found[0], promises=2)
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "softmax_focal_loss"])

@@ -85,7 +85,7 @@ def make_kernel(
                     continue
                 with builder.if_else(is_summed) as (summed, written_down):
                     with summed:
-                        total.absorb(x, there)
+                        total.absorb_next(x, there, i)
                     with written_down:
                         body.put_run(target, i, x)
         if element.value:
