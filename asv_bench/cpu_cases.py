@@ -218,7 +218,7 @@ def call_of(
         "value": lambda: loss,
         "gradient": lambda: loss.grad,
         "value_and_gradient": lambda: loss.value_and_grad,
-        "curvature": lambda: loss.hessian_diag,
+        "gradient_and_curvature": lambda: loss.grad_and_hessian_diag,
     }
     try:
         asked = {} if backend is None else {"backend": backend}

@@ -64,11 +64,11 @@ class ValueAndGradient(Timed):
 
 
 class Curvature(Timed):
-    """The diagonal of the Hessian, as boosting libraries ask for it beside the gradient."""
+    """Gradient and diagonal of the Hessian, from one pass, as boosting libraries ask for them."""
 
-    part = "curvature"
+    part = "gradient_and_curvature"
 
-    def time_curvature(self, *case: Any) -> None:
+    def time_gradient_and_curvature(self, *case: Any) -> None:
         self.call()
 
 

@@ -64,7 +64,7 @@ def pieces() -> Iterator[Obligation]:
         ),
         "others: a class taken up adds to the sum, with the largest apart": _others_absorbed,
         "others: all but one class = total - own, also for the largest": _all_but,
-        "sum, total, only, largest, poison: joined and taken up": _plain,
+        "sum, total, largest, poison: joined and taken up": _plain,
     }
     for claim, show in shown.items():
         yield Obligation("reductions", claim, show)
@@ -321,10 +321,6 @@ def _plain() -> str:
         (reductions.total_finished, (_a, 0), (_a,)),
         (reductions.based_absorbed, (_a, 0, _x), (_a + _x, 0)),
         (reductions.based_finished, (_a, _l, _b), (_a - _b + _l,)),
-        (reductions.only_joined, (_a, 0), (_a,)),
-        (reductions.only_absorbed, (0, _x, 1), (_x,)),
-        (reductions.only_absorbed, (_a, _x, 0), (_a,)),
-        (reductions.only_finished, (_a,), (_a,)),
         (reductions.largest_joined, (_a, 0, _b, 0), (Max(_a, _b), 0)),
         (reductions.largest_absorbed, (_a, 0, _x), (Max(_a, _x), 0)),
         (reductions.largest_finished, (_a, 0), (_a,)),

@@ -30,14 +30,16 @@ BLOCK_NUMBERS = 1 << 14  # doubles in one array of a block: a few such arrays fi
 class Formulas:
     """The working formulas of a loss; their parameters name the quantities they need.
 
-    ``in_steps`` has, for some of them, one that takes its place where a kernel knows the top of a
-    row before it looks at the other classes.
+    ``even`` has, for some of them, one that takes its place where all classes but the target's have
+    the same mass, and a kernel knows the top of a row before it looks at the others.
+    ``never_negative`` says so of the value of an element.
     """
 
     value: Formula
     gradient: Mapping[str, Formula] = field(default_factory=dict)
     curvature: Mapping[str, Formula] = field(default_factory=dict)
-    in_steps: Mapping[Formula, Formula] = field(default_factory=dict)
+    even: Mapping[Formula, Formula] = field(default_factory=dict)
+    never_negative: bool = False
 
 
 @dataclass(frozen=True)

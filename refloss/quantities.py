@@ -87,6 +87,11 @@ def other_share(hit: Any, smoothing: Any, classes: Any) -> Any:
     return where(hit > 0, rest, (1 - smoothing) + rest)
 
 
+def mass_times_gap(mass: Any, gap: Any) -> Any:
+    """Of the top nothing, even of an infinite mass."""
+    return where(gap == 0, 0, product(mass, gap))
+
+
 def in_parts(gap_sum: Any, total_mass: Any, log_mass: Any) -> Any:
     """The sum of mass times surprise, from that of mass times gap."""
     return where(gap_sum < INFINITY, gap_sum + product(total_mass, log_mass), gap_sum)
@@ -118,10 +123,6 @@ def top_q(tail: Any, tail_error: Any) -> Any:
 def left_by(p: Any, is_top: Any, top_q: Any) -> Any:
     """1 - p: only the top's p can be more than 1/2."""
     return where(is_top > 0, top_q, 1 - p)
-
-
-def together(x: Any, y: Any) -> Any:
-    return x + y
 
 
 def scaled(x: Any, upstream: Any, denominator: Any) -> Any:
@@ -358,8 +359,8 @@ class RowWiring(Wiring):
             table.make("mass", plan.mass, **bare)
             table.reduce("sum", ["mass"], ["total_mass"])
             self._others("other_mass", "mass")
-        if self.looks_below:
-            self._masses_below()
+        if self.even:
+            self._even_masses()
         if "labels" in plan.arrays:
             self._at_hit()
             table.make(
@@ -379,33 +380,29 @@ class RowWiring(Wiring):
 
     @cached_property
     def follows_decay(self) -> bool:
-        """Whether what rounding took from an exponential counts: where a power multiplies it."""
-        asked = map(_named, (self.plan.formulas.value, *self.formulas))
-        return not self.in_steps or any("hit_q_lost" in names for names in asked)
+        """Whether what rounding took from an exponential counts.
+
+        It does where a power multiplies it, and where probabilities cancel: but for a target that
+        is one class.
+        """
+        return not self.in_steps or not self.lonely or self.follows_complement
 
     @cached_property
-    def looks_below(self) -> bool:
-        """Whether the top's mass, and that of all others, are told apart."""
-        of_labels = "labels" in self.plan.arrays
-        return self.in_steps and self.plan.mass is not None and (self.even or not of_labels)
+    def follows_complement(self) -> bool:
+        """Whether 1 - p is wanted to the last digits, for a power or for masses of any size."""
+        asked = map(_named, (self.plan.formulas.value, *self.formulas))
+        is_paired = any("hit_q_lost" in names for names in asked)
+        is_mixed = self.plan.mass is not None and not (self.even or self.lonely)
+        return not self.in_steps or is_paired or is_mixed
 
-    def _masses_below(self) -> None:
+    def _even_masses(self) -> None:
         plan, table = self.plan, self.table
         assert plan.mass is not None
-        if self.even:
-            table.make("top_mass", plan.mass, target="hit_is_top", weight=1)
-            table.make("mass_below", other_share, hit="hit_is_top")
-            table.make("other_mass", other_share)
-        else:
-            table.reduce("only", ["mass", "is_top"], ["top_mass"])
-            table.make("lower_mass", elsewhere, hit="is_top", x="mass")
-            table.reduce("total", ["lower_mass"], ["mass_below"])
         del table.reduced["total_mass"]
-        table.make("total_mass", together, x="top_mass", y="mass_below")
-
-    def _in_steps(self, formula: Formula) -> Formula:
-        """What takes a formula's place."""
-        return self.plan.formulas.in_steps.get(formula, formula) if self.looks_below else formula
+        table.make("total_mass", itself, x=1)
+        table.make("other_mass", other_share)
+        table.make("top_mass", plan.mass, target="hit_is_top", weight=1)
+        table.make("mass_below", other_share, hit="hit_is_top")
 
     def _softmax(self, stem: str, array: str, temperature: str | float) -> None:
         table = self.table
@@ -437,6 +434,7 @@ class RowWiring(Wiring):
             table.make(f"{stem}{name}", formula, **renamed, z=array, temperature=heat)
         if not self.follows_decay:
             table.make(f"{stem}decay_error", itself, x=0)
+        if not self.follows_complement:
             own = {one: f"{stem}{one}" for one in ("p", "is_top", "top_q")}
             table.make(f"{stem}q", left_by, **own)
         if not stem and "labels" in self.plan.arrays:
@@ -483,7 +481,7 @@ class RowWiring(Wiring):
             source = table.make(f"{name}_hit", formula, **renamed)
         elif self.in_steps and _named(formula) == {"mass", "surprise"}:
             # their product: what does not wait for the sum of the decays is summed beside it
-            table.make(f"{name}_each", formula, surprise="gap")
+            table.make(f"{name}_each", mass_times_gap)
             table.reduce("sum", [f"{name}_each"], ["gap_sum"])
             source = table.make(f"{name}_all", in_parts)
         else:
@@ -504,7 +502,8 @@ class RowWiring(Wiring):
         return self._kept(name, source)
 
     def derivative(self, name: str, formula: Formula) -> str:
-        formula = self._in_steps(formula)
+        if self.even:
+            formula = self.plan.formulas.even.get(formula, formula)
         source = self.table.make(f"{name}_plain", formula)
         source = self._poisoned(name, source, self._touched(formula))
         made = self._kept(name, self.table.make(f"{name}_scaled", self.scale, x=source))

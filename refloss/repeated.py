@@ -84,6 +84,8 @@ class Again:
         self.gives_value = self.has_room or prepared.has_value
         self.extents = (plan.classes, prepared.sums) if self.has_room else (prepared.sums,)
         self.is_simple = prepared.model.dtype.name in SIMPLE
+        is_all = prepared.wanted == list(range(len(prepared.sources)))
+        self.gives_all = is_all and not prepared.widens and not prepared.has_numbers
 
     def answer(self, values: Sequence[Any]) -> Answer | None:
         """The answer for arguments that are like those before; None if an entry is wrong."""
@@ -131,6 +133,8 @@ class Again:
             value = None
         elif value is not None:
             value = narrow(value, prepared.model.dtype)[()]
+        if self.gives_all:
+            return Answer(value, found[: prepared.split], found[prepared.split :])
         return Answer(value, *prepared.parts(found))
 
     def _reduced(self, totals: Sequence[tuple[float, float]], denominator: float) -> Any:
@@ -177,7 +181,11 @@ def remembered(
 
 def is_usual(weight: Array) -> bool:
     """Whether weights are some, and leave the arithmetic and the wiring as for others like them."""
-    return weight.size > 0 and bool(weight.min() >= 0 and weight.max().item() <= LIFTING)
+    if weight.size == 0:
+        return False
+    with np.errstate(invalid="ignore"):  # bfloat16's comparison flags a NaN
+        least, largest = weight.min().item(), weight.max().item()
+    return bool(least >= 0 and largest <= LIFTING)
 
 
 def _constant(array: Array, prepared: Prepared) -> Array:

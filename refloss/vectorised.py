@@ -255,7 +255,8 @@ class Elements(Prepared):
         def make(key: Any) -> Any:
             table, made = call.wiring.table, call.wiring.outputs
             named = (tuple(call.scalars), tuple(arrays), shared)
-            element = Element(table, *named, made.value, made.derivatives)
+            one_sign = call.plan.formulas.never_negative
+            element = Element(table, *named, made.value, made.derivatives, one_sign)
             return elements.make_kernel(element, formats, outputs, call.kind, key)
 
         self.kernel = call.kernel(tuple(arrays), shared, formats, outputs, make=make)

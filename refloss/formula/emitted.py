@@ -210,8 +210,9 @@ class Code:
     def _divided_by_steady(self, x: Number, y: Number) -> Number:
         """The product, to within two roundings; corrected by its remainder where that is one off.
 
-        What is corrected is the rounded quotient, but for subnormal numbers (P. Markstein 1990). A
-        divisor whose reciprocal is out of range is lifted together with what it divides.
+        What is corrected is the rounded quotient, but where the remainder or the quotient is
+        subnormal (P. Markstein 1990). A divisor whose reciprocal is out of range is lifted together
+        with what it divides.
         """
         if not self.kind.keeps_lost:
             return self.multiply(x, self.divide(self.number(1), y))
@@ -536,8 +537,9 @@ def meaning(code: Code) -> Mapping[str, Any]:
         return quick_fading(where(x > 709.0, 709.0, x))
 
     def quick_fading(x: Number) -> Any:
-        # within the normal numbers one step of the exponent will do: what is below them is 0 here,
-        # and a NaN goes through all of it
+        # within the normal numbers one step of the exponent will do: what is below them is 0 here.
+        # A NaN goes through all of it, if it has nothing in the lowest digits: one of float32 or of
+        # arithmetic has not
         shifted = fma(x, 1 / math.log(2), kind.magic)
         n = shifted - kind.magic
         s = fma(-n, ln2_low, fma(-n, ln2_high, x))

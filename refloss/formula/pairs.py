@@ -53,7 +53,7 @@ def ratio_error(
 def ratio_parts(
     numerator: Any, numerator_lost: Any, denominator: Any, denominator_lost: Any
 ) -> tuple[Any, Any]:
-    """A quotient of pairs as a pair, from one division; the denominator is finite and not small."""
+    """A quotient of pairs as a pair, from one division; both finite, the denominator not small."""
     rate = 1 / denominator
     rounded = numerator * rate
     rest = remainder(numerator, rounded, denominator)

@@ -213,23 +213,6 @@ def all_but(x: Any, place: Any, big: Any, at: Any, rest: Any) -> Any:
     return where(place == at, rest, (big - x) + rest)
 
 
-# The number of the one class that is meant
-
-ONLY = (0,)
-
-
-def only_joined(number: Any, other: Any) -> State:
-    return (number + other,)
-
-
-def only_absorbed(number: Any, x: Any, is_meant: Any) -> State:
-    return (where(is_meant > 0, x, number),)
-
-
-def only_finished(number: Any) -> State:
-    return (number,)
-
-
 # The largest of numbers that are not negative
 
 LARGEST = (0, 0)

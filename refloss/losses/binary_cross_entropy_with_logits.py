@@ -39,6 +39,7 @@ FORMULAS = Formulas(
     value,
     {"input": input_gradient, "target": target_gradient},
     {"input": curvature, "target": target_curvature},
+    never_negative=True,
 )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from refloss import arguments
 from refloss.dispatch import rowwise
 from refloss.evaluation import Formulas, Plan
-from refloss.formula import INFINITY, absolute, product, where
+from refloss.formula import product, where
 from refloss.formula.pairs import blend
 from refloss.loss import Promise, loss
 from refloss.losses.smooth_labels import smoothed
@@ -28,20 +28,11 @@ def input_gradient(p: Any, q: Any, mass: Any, other_mass: Any) -> Any:
     return blend(p, other_mass, -mass, q)
 
 
-def input_gradient_in_steps(
-    p: Any,
-    mass: Any,
-    total_mass: Any,
-    is_top: Any,
-    top_p: Any,
-    top_q: Any,
-    top_mass: Any,
-    mass_below: Any,
+def even_gradient(
+    p: Any, mass: Any, is_top: Any, top_p: Any, top_q: Any, top_mass: Any, mass_below: Any
 ) -> Any:
-    # of the top alone p can be near 1; an infinite mass leaves nothing of the others
-    at_top = blend(top_p, mass_below, -top_mass, top_q)
-    elsewhere = where(absolute(mass) < INFINITY, product(p, total_mass) - mass, -mass)
-    return where(is_top > 0, at_top, elsewhere)
+    # the masses sum to 1; of the top alone p can be near it
+    return where(is_top > 0, blend(top_p, mass_below, -top_mass, top_q), p - mass)
 
 
 def target_gradient(weight: Any, surprise: Any, smoothing: Any) -> Any:
@@ -56,7 +47,7 @@ FORMULAS = Formulas(
     value,
     {"input": input_gradient, "target": target_gradient},
     {"input": curvature},
-    {input_gradient: input_gradient_in_steps},
+    {input_gradient: even_gradient},
 )
 
 

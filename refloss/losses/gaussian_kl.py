@@ -37,6 +37,7 @@ FORMULAS = Formulas(
     value,
     {"mu": mu_gradient, "logvar": logvar_gradient},
     {"mu": mu_curvature, "logvar": logvar_curvature},
+    never_negative=True,
 )
 
 

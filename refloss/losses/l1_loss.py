@@ -36,6 +36,7 @@ FORMULAS = Formulas(
     value,
     {"input": input_gradient, "target": target_gradient},
     {"input": curvature, "target": curvature},
+    never_negative=True,
 )
 
 

@@ -31,6 +31,7 @@ FORMULAS = Formulas(
     value,
     {"input": input_gradient, "target": target_gradient},
     {"input": curvature, "target": curvature},
+    never_negative=True,
 )
 
 

@@ -533,3 +533,72 @@ def test_what_a_quotient_lost_is_what_the_formula_says(below: float) -> None:
         rest = Fraction(one) / Fraction(below) - Fraction(one / below)
         assert abs(Fraction(lost) - rest) <= abs(rest) / 2**50
         assert abs(lost - pairs.ratio_error(one, 0.0, below, 0.0)) <= abs(lost) * 2**-50
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("classes", [2, 130])
+def test_an_infinite_mass_counts_on_the_top_and_beside_another(dtype: Any, classes: int) -> None:
+    z = np.zeros((6, classes), dtype)
+    z[:, 0] = 1
+    target = np.zeros((6, classes), dtype)
+    masses = [(np.inf, 0), (0, np.inf), (np.inf, np.inf), (np.nan, np.inf), (np.inf, 1), (0, 0)]
+    target[:, :2] = masses
+    for method in ("__call__", "grad", "hessian_diag"):
+        found, expected = (
+            getattr(refloss.cross_entropy, method)(z, target, reduction="none", backend=backend)
+            for backend in ("numba", "array")
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    weight = np.array([np.inf, *[1] * (classes - 1)], dtype)
+    for smoothing in (0.0, 0.1):
+        given = (z[:2], np.array([0, 1]), weight)
+        found, expected = (
+            refloss.cross_entropy(
+                *given, label_smoothing=smoothing, reduction="none", backend=backend
+            )
+            for backend in ("numba", "array")
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        assert found[0] == np.inf
+
+
+@pytest.mark.parametrize(
+    ("z", "target", "options", "place", "true"),
+    [
+        (
+            [0.6728508505502465, -1.1521703778206034, 0.3290410370315967],
+            [0.07430730608392179, 0.5319067706500287, 0.3937859232660496],
+            {},
+            2,
+            -0.014663796582162907679,
+        ),
+        (
+            [
+                -4.986648233630796,
+                -5.45047931325809,
+                -0.5508892620638779,
+                -2.5634479112248942,
+                0.4621903611597124,
+            ],
+            1,
+            {"label_smoothing": 0.4343645362140932},
+            2,
+            0.1690771997193576584,
+        ),
+    ],
+)
+def test_where_probability_and_mass_cancel_the_gradient_keeps_its_promise(
+    z: Any, target: Any, options: Any, place: int, true: float
+) -> None:
+    found = refloss.cross_entropy.grad(np.array(z), np.array(target), **options, reduction="none")
+    p = np.exp(z[place]) / np.exp(z).sum()
+    mass = p - true  # of all masses 1
+    term = max(p * (1 - mass), mass * (1 - p))
+    assert abs(found[place] - true) <= refloss.cross_entropy.promise.float64 * np.spacing(term)
+
+
+def test_a_sum_of_both_signs_keeps_what_is_left_of_it() -> None:
+    n = 24
+    x, target = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    target[[0, 8, 16]], x[[0, 8, 16]] = 1, (-1e30, -1 / 1024, 1e30)
+    assert refloss.kl_div(x, target, "sum") == np.float32(1 / 1024)

@@ -26,3 +26,20 @@ def test_they_are_those_of_the_array_path(name: str, classes: int) -> None:
     for mine, theirs in zip(found, other, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=promise * np.finfo(float).eps)
     assert not found[1][3].any()
+
+
+@pytest.mark.parametrize("classes", [NARROW + count for count in (1, 8, 9, 15, 16, 17, 31, 33)])
+def test_the_first_of_the_largest_logits_is_found_in_float32(classes: int) -> None:
+    """float32 is compared sixteen at a time; float64, of the same numbers, eight at a time."""
+    rng = np.random.default_rng(classes)
+    x = rng.integers(-3, 4, (64, classes)).astype(np.float32)  # most rows have several
+    places = rng.integers(0, classes, 64)
+    x[np.arange(64), places] = np.repeat([np.inf, -np.inf, np.nan, 4.0], 16)
+    x[60:62], x[62] = -np.inf, np.inf
+    labels = np.where(np.arange(64) % 3 > 0, places, 0)
+    for method in ("__call__", "grad", "hessian_diag"):
+        found, wide = (
+            getattr(refloss.cross_entropy, method)(x.astype(dtype), labels, reduction="none")
+            for dtype in (np.float32, np.float64)
+        )
+        np.testing.assert_allclose(found, wide, rtol=2.0**-23, atol=2.0**-149)

@@ -23,6 +23,7 @@ class Element:
     shared : for each of them, whether one number stands for all elements
     value : the name of the loss, or None
     derivatives : the names of what else is wanted
+    one_sign : whether no loss is below 0
     """
 
     table: Any
@@ -31,6 +32,7 @@ class Element:
     shared: tuple[bool, ...]
     value: str | None
     derivatives: tuple[str, ...]
+    one_sign: bool
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ def make_kernel(
         loaded = list(zip(element.arrays, arrays, element.shared, strict=True))
         known = scalars | {n: body.one(a, body.whole(0)) for n, a, shared in loaded if shared}
         each = [(name, array) for name, array, shared in loaded if not shared]
-        total = Total(body)
+        total = Total(body, element.one_sign)
         is_summed = builder.icmp_signed("!=", sums, body.whole(0))
         if element.value:
             written[0] = replace(written[0], missing=is_summed)

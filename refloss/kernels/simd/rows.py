@@ -16,6 +16,7 @@ from typing import Any
 
 from refloss.formula.emitted import NOTHING, Flag, Kind, Number
 from refloss.kernels.named import HIT, LABEL, PLACE
+from refloss.kernels.simd.top import Top
 from refloss.kernels.simd.totals import Total
 from refloss.kernels.simd.writing import LANES, Body, Stored, Variables, kernel
 
@@ -245,6 +246,12 @@ class Wide(Rows):
 
     def _pass(self, number: int, i: Value, known: Known) -> Known:
         body, row = self.body, self.row
+        if self._looks_for_top_alone(number):
+            (one,) = row.passes[number]
+            state = Top(body, self.classes[one.each[0]]).found(
+                self._at("", i, body.whole(0)), self.count
+            )
+            return self._joined({one: body.variables(state)}, known)
         states = self.started(number)
         last = number == len(row.passes) - 1
         asked = row.sources(number)
@@ -279,6 +286,17 @@ class Wide(Rows):
         with self.builder.if_then(self.builder.icmp_signed(">", rest, body.whole(0))):
             step(whole, rest)
         return self._joined(states, known)
+
+    def _looks_for_top_alone(self, number: int) -> bool:
+        """Whether a pass does nothing but compare numbers of float32."""
+        row = self.row
+        if [one.kind for one in row.passes[number]] != ["top"]:
+            return False
+        name = row.passes[number][0].each[0]
+        is_read = name in self.classes and not self.per_class[name]
+        is_last = number == len(row.passes) - 1 and bool(row.derivatives)
+        short = is_read and self.classes[name].format == "float32"
+        return short and not is_last and not row.kept(number)
 
     def _fetch_ahead(self, i: Value, c: Value) -> None:
         """While there is arithmetic to do: the next row, and where this one's results go."""

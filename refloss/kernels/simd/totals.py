@@ -15,13 +15,13 @@ RUN = 32  # numbers of a lane that are added up plainly where the results have f
 class Total:
     """A running sum in each lane; whatever the arithmetic inside, what it loses is kept.
 
-    Within ``RUN`` numbers of the working arithmetic nothing is: it has 29 digits of two more than
-    what is asked for.
+    Within ``RUN`` numbers of one sign, nothing is where the working arithmetic has 29 digits of two
+    more than what is asked for.
     """
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, one_sign: bool = False) -> None:
         self.body = body
-        self.is_plain = not body.kind.keeps_lost
+        self.is_plain = one_sign and not body.kind.keeps_lost
         self.run = body.variables([body.code.number(0)])
         words = meaning(Code(body.builder, DOUBLE, cuda=False, lanes=LANES))
         self.absorbed = read(reductions.total_absorbed, words)

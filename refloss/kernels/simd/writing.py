@@ -149,8 +149,12 @@ class Body:
 
     def first(self, count: Value) -> Flag:
         """Whether a lane is one of the first so many."""
-        lanes = ir.Constant(ir.VectorType(_I64, LANES), list(range(LANES)))
-        return Flag(self.code, self.builder.icmp_signed("<", lanes, self.code.spread(count)))
+        return Flag(self.code, self._first_of(LANES, count))
+
+    def _first_of(self, lanes: int, count: Value) -> Value:
+        places = ir.Constant(ir.VectorType(_I64, lanes), list(range(lanes)))
+        one = self.builder.insert_element(ir.Constant(places.type, ir.Undefined), count, _I32(0))
+        return self.builder.icmp_signed("<", places, self._shuffled(one, [0] * lanes))
 
     # Variables, and lanes
 
@@ -237,14 +241,19 @@ class Body:
         """The same as they are stored."""
         kind = _lanes_of(array.format)
         if kind.element in MASKED:
-            place = self._pointer(array, index, kind)
-            there = self.first(count).value
-            return self._masked("load", kind, place, kind, [there, ir.Constant(kind, None)])
+            return self.some_lanes(array, index, count, ir.Constant(kind, None))
         here = self._room(array.format)
         self.put_raw(here, self.whole(0), ir.Constant(_lanes_of(array.format), None))
         with self.loop(self.whole(0), count) as k:
             self.put_raw(here, k, self.raw(array, self.builder.add(index, k)))
         return self.raw(here, self.whole(0), LANES)
+
+    def some_lanes(self, array: Stored, index: Value, count: Value, others: Value) -> Value:
+        """Fewer numbers of a masked format than a vector has lanes, and others' in their place."""
+        kind = others.type
+        place = self._pointer(array, index, kind)
+        there = self._first_of(kind.count, count)
+        return self._masked("load", kind, place, kind, [there, others])
 
     def put(self, array: Stored, index: Value, x: Number) -> None:
         """Round one number, or a run of them, into an array."""
@@ -279,8 +288,9 @@ class Body:
     ) -> Value:
         """LLVM's load or store of some lanes: it does not touch what the others would."""
         bits = 8 * {_FLOAT: 4, _DOUBLE: 8}[kind.element]
-        pointer = "p0" if str(place.type) == "ptr" else f"p0v{LANES}f{bits}"
-        name = f"llvm.masked.{verb}.v{LANES}f{bits}.{pointer}"
+        lanes = kind.count
+        pointer = "p0" if str(place.type) == "ptr" else f"p0v{lanes}f{bits}"
+        name = f"llvm.masked.{verb}.v{lanes}f{bits}.{pointer}"
         given = [*before, place, _I32(bits // 8), *after]
         function = self.builder.module.globals.get(name)
         if function is None:
