@@ -724,6 +724,9 @@ def meaning(code: Code) -> Mapping[str, Any]:
             lost = code.divide_roughly(fma(-rounded, below, above) + lost, below)
         return where(absolute(rounded) < math.inf, lost, 0)
 
+    def plain_ratio(above: Any, above_lost: Any, below: Any, below_lost: Any) -> Any:
+        return code.number(above) / below, NOTHING
+
     # at a kink, what is lost tells the side
     lost = {
         "ratio_error": lambda *numbers: NOTHING,
@@ -731,6 +734,8 @@ def meaning(code: Code) -> Mapping[str, Any]:
         "lost_sum": lambda *numbers: NOTHING,
         "excess_over": read(hinge.excess_over, {"sum_error": followed}),
     }
+    if not in_lanes:  # a reciprocal for several quotients would only wait in a register
+        lost["ratio_parts"] = plain_ratio
     kept = {
         "ratio_error": ratio_error,
         "remainder": lambda above, ratio, below: fma(-code.number(ratio), below, above),
