@@ -286,10 +286,6 @@ class Code:
         """An integer of LLVM as a number."""
         return Number(self, self.builder.sitofp(n, self._as(self.kind.type, n)))
 
-    def widened(self, flag: Flag) -> Any:
-        """1 or 0, as an integer of LLVM."""
-        return self.builder.zext(flag.value, self._as(self.kind.integer, flag.value))
-
     def integer(self, n: int, like: Any) -> Any:
         """A constant of the kind's integers, in as many lanes as another value has."""
         whole = _whole(self.kind.integer, n)

@@ -1,7 +1,8 @@
 """The logistic function and its relatives, in words: what every binary loss is built from.
 
-All stand on e = e^-|z|, which never grows: no tail overflows, and none cancels. What e, 1 + e and
-the division lose is put back, so that the losses may spend their few ulps elsewhere.
+All stand on e = e^-|z|, which never grows: no tail overflows, and none cancels. What 1 + e and the
+division lose is put back, so that the losses may spend their few ulps elsewhere; what e lost only a
+power would multiply, and ``decay_error`` is for those.
 """
 
 from typing import Any
