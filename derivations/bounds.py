@@ -22,7 +22,7 @@ from derivations.algebra import Algebra
 from derivations.explorer import Path
 from derivations.facts import Facts
 from derivations.obligations import BOUNDED, PROVED, Obligation, RefutedError
-from refloss.formula import elementary, emitted
+from refloss.formula import elementary, emitted, paired
 from refloss.formula.emitted import Kind
 from refloss.formula.exponential import excess_series
 from refloss.formula.reading import read
@@ -47,6 +47,12 @@ def obligations() -> Iterator[Obligation]:
         yield Obligation(name, claim, precisely(show), verdict)
     for kind in emitted.KINDS.values():
         yield from of_kind(kind)
+    for claim, show in (
+        (f"degree {paired.EXP_DEGREE} is within 2^-30 of e^r, relatively", paired_exp),
+        ("the argument less n LN2 is a number of float32, n LN2_LOW ends 2^-40 off", paired_ln2),
+        ("2^(n - k) e^r is normal where it counts, and e^low is 1 + low to 2^-42", paired_step),
+    ):
+        yield Obligation("exp, pairs", claim, precisely(show), BOUNDED)
 
 
 # How near the polynomials of each kind of arithmetic come, as powers of two: those of exp and log,
@@ -369,3 +375,42 @@ def lifted_step(kind: Kind) -> str:
     if not (min(above, below + lift) - room > 1 - kind.bias and largest < arb(2) ** 1024):
         raise RefutedError("2^n e^r is not normal, lifted or not")
     return f"lifted by 2^{lift:g} below {turn:g}"
+
+
+# And in pairs of float32 -----------------------------------------------------------------------
+
+
+def farthest() -> int:
+    """What |n| is at most, of logits in reach and of those that do not count for nothing."""
+    return math.ceil((paired.REACH + paired.FADED) / math.log(2)) + 1
+
+
+def paired_radius() -> Any:
+    """What |r| is at most: the product with log2 e is rounded once, to a whole number n."""
+    log2_e, ln2 = stored(emitted.SINGLE, 1 / math.log(2)), Rational(*paired.LN2.as_integer_ratio())
+    drift = farthest() * (abs(ball(log2_e) * arb(2).log() - 1) + abs(ball(ln2) - arb(2).log()))
+    return arb(2).log() * (arb(1) / 2 + drift)
+
+
+def paired_exp() -> str:
+    numbers = enumerate(emitted.factorials(paired.EXP_DEGREE))
+    polynomial = {k: stored(emitted.SINGLE, c) for k, c in numbers}
+    return exp_error(polynomial, -30, paired_radius())
+
+
+def paired_ln2() -> str:
+    """Of an argument that is at least ln 2 / 2 off 0 all digits are multiples of 2^-25."""
+    numerator, denominator = paired.LN2.as_integer_ratio()
+    if denominator > 2**24 or not paired_radius() < arb(1) / 2:
+        raise RefutedError(f"LN2 = {numerator} / {denominator} leaves more digits than there are")
+    parts = (Rational(*x.as_integer_ratio()) for x in (paired.LN2, paired.LN2_LOW))
+    return below(farthest() * abs(ball(sum(parts)) - arb(2).log()), -40)
+
+
+def paired_step() -> str:
+    """n and k are whole numbers next to quotients by ln 2, and their difference is one."""
+    most = math.floor(paired.FADED / math.log(2) + 1 + 2**-8)
+    lowest, highest = paired.FADING - most, paired.FADING + 2
+    if not (lowest > 1 - emitted.SINGLE.bias and highest < emitted.SINGLE.bias):
+        raise RefutedError(f"2^{lowest} or 2^{highest} is not normal")
+    return below(arb((most * paired.LN2_LOW) ** 2), -42)

@@ -59,12 +59,13 @@ def pieces() -> Iterator[Obligation]:
         ),
         "top: a class taken up wins if it is larger": partial(top_taken, reductions.top_absorbed),
         "tail: all decays but that of the top, added": partial(tails, reductions.tail_absorbed),
+        "below: all decays but that of one top, added": partial(ties, reductions.below_absorbed),
         "others: joined parts sum, with the largest apart": (
             partial(others_parts, reductions.others_joined)
         ),
         "others: a class taken up adds to the sum, with the largest apart": _others_absorbed,
         "others: all but one class = total - own, also for the largest": _all_but,
-        "sum, total, largest, poison: joined and taken up": _plain,
+        "sum, total, peak, largest, poison: joined and taken up": _plain,
     }
     for claim, show in shown.items():
         yield Obligation("reductions", claim, show)
@@ -243,6 +244,23 @@ def tails(absorbed: Formula) -> str:
     return counted(arms, "arm")
 
 
+def ties(absorbed: Formula) -> str:
+    """The same where tops are counted: of k of them, of which each decays by 1, one is left out."""
+    arms = 0
+    for formula, numbers, found in (
+        (absorbed, (_S, _at, _x, 0), (_S + _x, _at)),
+        (absorbed, (_S, _at, 1, 1), (_S, _at + 1)),
+        (reductions.below_joined, (_S, _at, _others, _other_at), (_S + _others, _at + _other_at)),
+        (reductions.below_finished, (_S, _at), (_S + _at - 1, 0)),
+    ):
+
+        def claims(path: Path, state: State, found: Any = found) -> Iterator[bool]:
+            yield _same(path, state, found)
+
+        arms += _show(formula, numbers, claims, _given())
+    return counted(arms, "arm")
+
+
 # All numbers but one -----------------------------------------------------------------------------
 
 
@@ -321,6 +339,9 @@ def _plain() -> str:
         (reductions.total_finished, (_a, 0), (_a,)),
         (reductions.based_absorbed, (_a, 0, _x), (_a + _x, 0)),
         (reductions.based_finished, (_a, _l, _b), (_a - _b + _l,)),
+        (reductions.peak_joined, (_a, _b), (Max(_a, _b),)),
+        (reductions.peak_absorbed, (_a, _x), (Max(_a, _x),)),
+        (reductions.peak_finished, (_a,), (_a,)),
         (reductions.largest_joined, (_a, 0, _b, 0), (Max(_a, _b), 0)),
         (reductions.largest_absorbed, (_a, 0, _x), (Max(_a, _x), 0)),
         (reductions.largest_finished, (_a, 0), (_a,)),

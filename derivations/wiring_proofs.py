@@ -4,7 +4,8 @@ The tables of `refloss.quantities` run on symbols as kernels run them (`derivati
 `derivations.reduction_proofs` shows of the reductions holds for every grouping of a row; here a
 few classes in a few parts show that the quantities are wired to what they are meant for. The CPU
 takes a softmax in two steps, and writes every class of a row as if it were not the target's and
-that one anew; the GPU takes it in one.
+that one anew; the GPU takes it in one. In pairs of float32 the CPU keeps the top's mass apart
+from all others, or does not ask which of the largest is the top.
 """
 
 from __future__ import annotations
@@ -38,7 +39,20 @@ from refloss.quantities import rescaled, scaled, wiring_of
 _PLAIN: Mapping[str, Any] = {"upstream": 1, "denominator": 1}
 
 MASSES = ("weight", "label_smoothing")
-WAYS = {True: "the softmax in two steps", False: "taken up class by class"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How kernels take a softmax."""
+
+    name: str
+    in_steps: bool = True
+    in_pairs: bool = False
+
+
+STEPS = Way("the softmax in two steps")
+ONCE = Way("taken up class by class", in_steps=False)
+PAIRS = Way("in pairs", in_pairs=True)
 
 
 @dataclass(frozen=True)
@@ -77,20 +91,21 @@ def obligations(loss: str, variant: str) -> Iterator[Obligation]:
         bare = wired.bare
         for claim, stated, formulas in claims(wired):
             both = bare and "curvature" not in claim and "teacher" not in wired.plan.arrays
-            for in_steps in (True, False) if both else (True,):
-                yield obligation(wired, claim, stated, formulas, in_steps)
+            in_pairs = (PAIRS,) if wired.plan.formulas.in_pairs else ()
+            for way in (STEPS, *((ONCE,) if both else ()), *in_pairs):
+                yield obligation(wired, claim, stated, formulas, way)
         if wired.labelled and bare:
             claim = "a row that is ignored comes to 0, and so do its derivatives"
             yield Obligation(wired.name, claim, partial(ignored, wired))
 
 
 def obligation(
-    wired: Wired, claim: str, stated: Expr, formulas: Sequence[Formula], in_steps: bool
+    wired: Wired, claim: str, stated: Expr, formulas: Sequence[Formula], way: Way
 ) -> Obligation:
-    """One claim, in one of the two ways."""
-    three = in_steps and (wired.labelled or "curvature" not in claim)
-    show = partial(whole_row, wired, stated, formulas, in_steps, three)
-    return Obligation(wired.name, f"{claim}, {WAYS[in_steps]}", show)
+    """One claim, in one of the ways."""
+    three = way.in_steps and (wired.labelled or "curvature" not in claim)
+    show = partial(whole_row, wired, stated, formulas, way, three)
+    return Obligation(wired.name, f"{claim}, {way.name}", show)
 
 
 def claims(wired: Wired) -> Iterator[tuple[str, Expr, Sequence[Formula]]]:
@@ -161,7 +176,7 @@ def places(wired: Wired, value: bool, three: bool) -> Iterator[Place]:
 
 
 def whole_row(
-    wired: Wired, stated: Expr, formulas: Sequence[Formula], in_steps: bool, three: bool
+    wired: Wired, stated: Expr, formulas: Sequence[Formula], way: Way, three: bool
 ) -> str:
     """Show that a value, or a derivative of some class, is what is stated of it."""
     arms = 0
@@ -169,7 +184,7 @@ def whole_row(
         here = place.of(wired.statement, stated)
 
         def ours(path: Path, place: Place = place) -> Expr:
-            return _outcome(path, place, wired, formulas, in_steps)
+            return _outcome(path, place, wired, formulas, way)
 
         def theirs(path: Path, here: Expr = here) -> Expr:
             return path.resolve(here)
@@ -186,17 +201,17 @@ def ignored(wired: Wired) -> str:
         place = Place(Integer(2), Integer(k), Integer(-1))
 
         def ours(path: Path, place: Place = place, formulas: Any = formulas) -> Expr:
-            return _outcome(path, place, wired, formulas, in_steps=True)
+            return _outcome(path, place, wired, formulas, STEPS)
 
         arms += int(show_equal(ours, lambda path: S.Zero, domain(wired.statement)).split()[0])
     return counted(arms, "arm")
 
 
-def _outcome(
-    path: Path, place: Place, wired: Wired, formulas: Sequence[Formula], in_steps: bool
-) -> Expr:
+def _outcome(path: Path, place: Place, wired: Wired, formulas: Sequence[Formula], way: Way) -> Expr:
     """The row's value, or a derivative at the place's class, on the way that kernels take."""
-    wiring = wiring_of(wired.plan, formulas, value=not formulas, in_steps=in_steps)
+    wiring = wiring_of(
+        wired.plan, formulas, not formulas, in_steps=way.in_steps, in_pairs=way.in_pairs
+    )
     arrays = {name: wired.quantities[name] for name in wiring.table.each}
     known = {name: q for name, q in wired.quantities.items() if name not in arrays}
     known |= {"classes": place.classes, **_PLAIN}
@@ -209,7 +224,7 @@ def _outcome(
     row.reduce(int(place.classes), others_apart=apart)
     if not formulas:
         return row.outcome(row.of_row)
-    if not in_steps or place.y is None:
+    if not way.in_steps or place.y is None:
         return row.outcome(row.at(place.k))
     # The CPU writes each class as if it were not the target's, and that one anew; it does so
     # where nothing is left to reduce in the pass that writes

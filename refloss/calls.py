@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refloss.formula.emitted import DOUBLE, Kind
-from refloss.quantities import Wiring, is_lonely, rescaled, scaled, wiring_of
+from refloss.formula.paired import PAIRED
+from refloss.quantities import Wiring, is_lonely, is_plain, rescaled, scaled, wiring_of
 
 if TYPE_CHECKING:
     from refloss.evaluation import Plan, Wanted
@@ -64,7 +65,8 @@ class Call:
     def wiring(self) -> Wiring:
         """How all that is wanted comes about."""
         formulas, value = self.formulas, self.wanted.value
-        return wiring_of(self.plan, formulas, value, self.scale, self.in_steps)
+        in_pairs = self.kind is PAIRED
+        return wiring_of(self.plan, formulas, value, self.scale, self.in_steps, in_pairs)
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -82,5 +84,6 @@ class Call:
             tuple(self.scalars),
             plan.weight is None,
             is_lonely(plan, self.in_steps),
+            is_plain(plan),
             self.kind.name,
         )

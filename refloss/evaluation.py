@@ -30,16 +30,19 @@ BLOCK_NUMBERS = 1 << 14  # doubles in one array of a block: a few such arrays fi
 class Formulas:
     """The working formulas of a loss; their parameters name the quantities they need.
 
-    ``even`` has, for some of them, one that takes its place where all classes but the target's have
-    the same mass, and a kernel knows the top of a row before it looks at the others.
-    ``never_negative`` says so of the value of an element.
+    ``parted`` has, for some of them, one that takes its place where a kernel knows the top of a
+    row, and its mass, before it looks at the others.
+    ``never_negative`` says so of the value of an element. With ``in_pairs`` the classes of float32
+    may be computed as pairs (`refloss.formula.paired`): no power multiplies what those lose, and
+    where terms cancel the promise is one of the larger.
     """
 
     value: Formula
     gradient: Mapping[str, Formula] = field(default_factory=dict)
     curvature: Mapping[str, Formula] = field(default_factory=dict)
-    even: Mapping[Formula, Formula] = field(default_factory=dict)
+    parted: Mapping[Formula, Formula] = field(default_factory=dict)
     never_negative: bool = False
+    in_pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,8 +233,8 @@ def evaluate(plan: Plan, wanted: Wanted, grad_output: Array | None = None) -> An
     return Answer(value, found[:split], found[split:])
 
 
-def reduced(model: Array, totals: Sequence[tuple[float, float]], denominator: float) -> Array:
-    """The sum of the pairs over the denominator, as a scalar of the model's library and dtype."""
+def reduced(model: Array, totals: Sequence[tuple[float, ...]], denominator: float) -> Array:
+    """The sum of all parts over the denominator, as a scalar of the model's library and dtype."""
     with np.errstate(all="ignore"):
         total = _exact_sum([part for pair in totals for part in pair])
         value = np.asarray(np.float64(total) / np.float64(denominator))

@@ -106,6 +106,10 @@ def itself(x: Any) -> Any:
     return x
 
 
+def both(x: Any, y: Any) -> Any:
+    return x + y
+
+
 def doubled(x: Any) -> Any:
     return 2 * x
 
@@ -260,8 +264,9 @@ class Wiring:
         value: bool,
         scale: Formula = scaled,
         in_steps: bool = False,
+        in_pairs: bool = False,
     ) -> None:
-        self.plan, self.scale, self.in_steps = plan, scale, in_steps
+        self.plan, self.scale, self.in_steps, self.in_pairs = plan, scale, in_steps, in_pairs
         self.formulas = list(formulas)
         self.table = Table(each=())
         self.fill()
@@ -320,6 +325,11 @@ def is_lonely(plan: Plan, in_steps: bool) -> bool:
     return plan.weight is None or (in_steps and has_finite_sum(plan.weight))
 
 
+def is_plain(plan: Plan) -> bool:
+    """Whether nothing is smoothed."""
+    return plan.parameters.get("smoothing") == 0
+
+
 def has_finite_sum(weight: Any) -> bool:
     """Whether weights, none of which is negative, are finite; huge ones may be taken for others."""
     with np.errstate(all="ignore"):
@@ -340,6 +350,12 @@ class RowWiring(Wiring):
         is_smoothed = "labels" in self.plan.arrays and "smoothing" in self.plan.parameters
         return self.in_steps and is_smoothed and self.plan.weight is None and not self.lonely
 
+    @cached_property
+    def parted(self) -> bool:
+        """Whether the top's mass is kept apart from all others, and no other class's is."""
+        is_mixed = self.plan.mass is not None and not self.lonely
+        return self.even or (self.in_pairs and is_mixed)
+
     def fill(self) -> None:
         plan, table = self.plan, self.table
         arrays = tuple(name for name in plan.arrays if name not in ("labels", "kept"))
@@ -355,12 +371,14 @@ class RowWiring(Wiring):
             table.make("drift", drift)
             self._others("other_drift", "drift")
         if plan.mass is not None:
-            bare = {"smoothing": 0.0} if self.lonely and self.in_steps else {}
+            bare = {"smoothing": 0.0} if self.in_steps and is_plain(plan) else {}
             table.make("mass", plan.mass, **bare)
             table.reduce("sum", ["mass"], ["total_mass"])
             self._others("other_mass", "mass")
         if self.even:
             self._even_masses()
+        elif self.parted:
+            self._parted_masses()
         if "labels" in plan.arrays:
             self._at_hit()
             table.make(
@@ -385,14 +403,16 @@ class RowWiring(Wiring):
         It does where a power multiplies it, and where probabilities cancel: but for a target that
         is one class.
         """
-        return not self.in_steps or not self.lonely or self.follows_complement
+        return not self.in_pairs and (
+            not self.in_steps or not self.lonely or self.follows_complement
+        )
 
     @cached_property
     def follows_complement(self) -> bool:
         """Whether 1 - p is wanted to the last digits, for a power or for masses of any size."""
         asked = map(_named, (self.plan.formulas.value, *self.formulas))
         is_paired = any("hit_q_lost" in names for names in asked)
-        is_mixed = self.plan.mass is not None and not (self.even or self.lonely)
+        is_mixed = self.plan.mass is not None and not (self.parted or self.lonely)
         return not self.in_steps or is_paired or is_mixed
 
     def _even_masses(self) -> None:
@@ -404,11 +424,26 @@ class RowWiring(Wiring):
         table.make("top_mass", plan.mass, target="hit_is_top", weight=1)
         table.make("mass_below", other_share, hit="hit_is_top")
 
+    def _parted_masses(self) -> None:
+        table = self.table
+        for name, part in (("top_mass", at_hit), ("mass_below", elsewhere)):
+            each = table.make(f"{name}_each", part, hit="is_top", x="mass")
+            table.reduce("sum", [each], [name])
+        del table.reduced["total_mass"]
+        table.make("total_mass", both, x="top_mass", y="mass_below")
+
     def _softmax(self, stem: str, array: str, temperature: str | float) -> None:
         table = self.table
         heat = table.make(f"{stem}temperature_", itself, x=temperature)
         top, tail = ("top", "top_at"), ("tail", "tail_error")
-        if self.in_steps:
+        if self.in_pairs and self.lonely:
+            # which of the largest is the top does not matter then, but how many there are
+            table.reduce("peak", [array], [f"{stem}top"])
+            each = [f"{stem}{one}" for one in ("decay", "is_top")]
+            table.reduce("below", each, [f"{stem}{one}" for one in tail])
+            table.make(f"{stem}poison", itself, x=0)
+            table.dear += each[:1]
+        elif self.in_steps:
             table.reduce("top", [array, PLACE], [f"{stem}{one}" for one in (*top, "poison")])
             each = [f"{stem}{one}" for one in ("decay", "decay_error", "is_top")]
             table.reduce("tail", each, [f"{stem}{one}" for one in tail])
@@ -416,7 +451,10 @@ class RowWiring(Wiring):
         else:
             gives = [f"{stem}{one}" for one in (*top, *tail, "poison")]
             table.reduce("softmax", [array, PLACE], gives, heat)
-        table.make(f"{stem}is_top", is_at, at=f"{stem}top_at")
+        if self.in_pairs and self.lonely:
+            table.make(f"{stem}is_top", is_at, place=array, at=f"{stem}top")
+        else:
+            table.make(f"{stem}is_top", is_at, at=f"{stem}top_at")
         for name, formula in (
             ("gap", row.gap),
             ("gap_error", row.gap_error),
@@ -468,7 +506,7 @@ class RowWiring(Wiring):
 
     def _touched(self, formula: Formula) -> list[str]:
         names = _named(formula)
-        asked = ("input",) if self.even else ("input", "mass")
+        asked = ("input",) if self.parted else ("input", "mass")
         touched: list[str] = [name for name in asked if name in names]
         touched += ["poison"] if names & OF_INPUT else []
         return touched + (["teacher_poison"] if names & OF_TEACHER else [])
@@ -502,8 +540,8 @@ class RowWiring(Wiring):
         return self._kept(name, source)
 
     def derivative(self, name: str, formula: Formula) -> str:
-        if self.even:
-            formula = self.plan.formulas.even.get(formula, formula)
+        if self.parted:
+            formula = self.plan.formulas.parted.get(formula, formula)
         source = self.table.make(f"{name}_plain", formula)
         source = self._poisoned(name, source, self._touched(formula))
         made = self._kept(name, self.table.make(f"{name}_scaled", self.scale, x=source))
@@ -602,10 +640,12 @@ def wiring_of(
     value: bool,
     scale: Formula = scaled,
     in_steps: bool = False,
+    in_pairs: bool = False,
 ) -> Wiring:
     """The wiring of a plan's shape: for its value, if wanted, and for derivatives by formulas.
 
-    ``in_steps`` takes a softmax in two reductions instead of one.
+    ``in_steps`` takes a softmax in two reductions instead of one; ``in_pairs`` leaves to others
+    what has an infinity, and more digits than it needs.
     """
     kinds = {"ElementBlock": ElementWiring, "RowBlock": RowWiring, "PairBlock": PairWiring}
-    return kinds[plan.block.__name__](plan, formulas, value, scale, in_steps)
+    return kinds[plan.block.__name__](plan, formulas, value, scale, in_steps, in_pairs)

@@ -26,7 +26,6 @@ from refloss.vectorised import (
     arrays_of,
     narrow,
     prepare,
-    room_of,
     wide,
 )
 
@@ -77,12 +76,9 @@ class Again:
             for name in order
             if name != "labels"
         ]
-        self.has_room = isinstance(prepared, Rows)
-        self.room = prepared.room if isinstance(prepared, Rows) else 0
         # kernels have a place for values, those of rows even where none are wanted
         self.value_shape = plan.shape if prepared.writes_value else (1,)
-        self.gives_value = self.has_room or prepared.has_value
-        self.extents = (plan.classes, prepared.sums) if self.has_room else (prepared.sums,)
+        self.gives_value = isinstance(prepared, Rows) or prepared.has_value
         self.is_simple = prepared.model.dtype.name in SIMPLE
         is_all = prepared.wanted == list(range(len(prepared.sources)))
         self.gives_all = is_all and not prepared.widens and not prepared.has_numbers
@@ -116,17 +112,17 @@ class Again:
         addresses = list(map(address_of, given))
         scalars = prepared.scalars(denominator)
 
+        of_rows = isinstance(prepared, Rows)
+
         # it holds the arrays: a call that is interrupted twice may leave a thread behind
         def work(piece: Any, held: Any = given) -> tuple[float, float]:
-            part = piece[0] if self.has_room else piece
-            pair, *own = room_of(self.room)
-            pair[0] = pair[1] = 0.0
-            if not self.has_room:
-                own.pop()
-            prepared.kernel(*addresses, *own, *scalars, part.start, part.stop, *self.extents)
-            return pair.item(0), pair.item(1)
+            part = piece[0] if of_rows else piece
+            found = prepared.run_kernel(addresses, scalars, part).given
+            return found.item(0), found.item(1)
 
         totals = threads.over(prepared.pieces, work)
+        if isinstance(prepared, Rows) and prepared.marks and any(a != a for a, _ in totals):
+            return None  # some rows are to be computed in another way
         if prepared.total:
             value = self._reduced(totals, denominator)
         elif not prepared.writes_value:
@@ -176,7 +172,13 @@ def remembered(
     prepared = prepare(plan, wanted)
     if isinstance(prepared, Elements) and any(one.shape != plan.shape for one in arrays.values()):
         return None
+    if isinstance(prepared, Rows):
+        prepared.in_doubles = _not_remembered  # it would keep the arrays
     return Again(plan, prepared, places, again)  # type: ignore[arg-type]
+
+
+def _not_remembered() -> Rows:
+    raise AssertionError("who remembers a call gives up where some rows are not usual")
 
 
 def is_usual(weight: Array) -> bool:

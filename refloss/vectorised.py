@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from refloss.arguments import dtype_name, native
 from refloss.calls import UPSTREAM
 from refloss.evaluation import Answer, Wanted, reduced, runs
 from refloss.formula.emitted import DOUBLE, WORKING, Kind
+from refloss.formula.paired import PAIRED
 from refloss.kernels import threads
 from refloss.kernels.address import address_of, plain
 from refloss.kernels.simd import elements, rows
@@ -30,15 +32,20 @@ if TYPE_CHECKING:
     from refloss.evaluation import Plan
 
 Array = Any
-Pair = tuple[float, float]
+Parts = tuple[float, ...]  # of a sum
 
 SHORT = ("float16", "bfloat16")
 FEW = 1 << 10  # numbers of an argument
 LOOKED_AT = 1 << 12  # factors that are looked at before the arithmetic is chosen
+MOST_CLASSES = 1 << 24  # of which each has its number in float32
 FLOAT64 = np.dtype(np.float64)
 
-PIECE = 1 << 16  # numbers of one array in a piece of work
-LANES = 8
+GIVEN = 3  # numbers that a kernel gives back: a sum as a pair, and what stands for its first
+
+# Numbers of one array in a piece of work: so many that to hand it over does not count, so few that
+# all threads have something to do
+PIECE, LARGEST_PIECE, PIECES = 1 << 16, 1 << 18, 64
+LANES, ROWS = 8, 16
 
 # Numbers outside of this are divided by as they are, not through their reciprocals
 SMALL, LARGE = 1e-280, 1e280
@@ -58,7 +65,18 @@ def kind_of(plan: Plan, grad_output: Array | None = None) -> Kind:
         return DOUBLE
     usual = all(x == 0 or SMALL < abs(x) < LARGE for x in plan.parameters.values())
     factors = (one for one in (plan.weight, grad_output) if one is not None)
-    return WORKING if usual and not any(map(may_lift, factors)) else DOUBLE
+    if not usual or any(map(may_lift, factors)):
+        return DOUBLE
+    return PAIRED if fits_pairs(plan) else WORKING
+
+
+def fits_pairs(plan: Plan) -> bool:
+    """Whether pairs of float32 have digits enough for a row's classes."""
+    if not plan.formulas.in_pairs or plan.classes > MOST_CLASSES:
+        return False
+    of_classes = [one for one in plan.arrays.values() if one.ndim == 3]
+    of_classes += [] if plan.weight is None else [plan.weight]
+    return all(native(one) == np.float32 for one in of_classes)
 
 
 def may_lift(factor: Array) -> bool:
@@ -145,6 +163,11 @@ def arrays_of(plan: Plan, grad_output: Array | None = None) -> dict[str, Array]:
     return found
 
 
+def piece_of(size: int) -> int:
+    """How many numbers of an array of this size are done in one piece."""
+    return min(max(size // PIECES, PIECE), LARGEST_PIECE)
+
+
 def is_plain(array: Array) -> bool:
     """Whether a kernel can read it where it is."""
     flags = array.flags
@@ -217,6 +240,10 @@ class Prepared:
         """Everything that one run needs."""
         raise NotImplementedError
 
+    def run_kernel(self, addresses: Sequence[int], scalars: Sequence[float], piece: slice) -> Room:
+        """Run the kernel on some elements or rows; where to find what it gives back."""
+        raise NotImplementedError
+
     def scalars(self, denominator: float) -> tuple[float, ...]:
         """The numbers that the kernel is given."""
         if self.divides:
@@ -230,7 +257,7 @@ class Run:
     value: Array
     derivatives: list[Array]
 
-    def work(self, piece: Any) -> Pair:
+    def work(self, piece: Any) -> Parts:
         """Do it; the sum of the values, if it is wanted."""
         raise NotImplementedError
 
@@ -246,7 +273,7 @@ class Elements(Prepared):
         arrays = arrays_of(call.plan, call.grad_output)
         count = prod(self.shape)
         self.shared = {name: one.size == 1 and count != 1 for name, one in arrays.items()}
-        self.pieces = runs(count, PIECE)
+        self.pieces = runs(count, piece_of(count))
         own = [call.plan.model] if self.has_value else []
         formats = _formats(list(arrays.values()))
         outputs = (*_formats(own), *(dtype.name for _, dtype in self.sources))
@@ -265,12 +292,18 @@ class Elements(Prepared):
         """Everything that one run needs."""
         return ElementRun(self, arrays, denominator)
 
+    def run_kernel(self, addresses: Sequence[int], scalars: Sequence[float], piece: slice) -> Room:
+        room = room_of(0)
+        room.given[:] = 0.0
+        self.kernel(*addresses, room.places[0], *scalars, piece.start, piece.stop, self.sums)
+        return room
+
 
 class ElementRun(Run):
     """One run over elements."""
 
     def __init__(self, prepared: Elements, arrays: Mapping[str, Array], denominator: float) -> None:
-        self.kernel, self.sums, shape = prepared.kernel, prepared.sums, prepared.shape
+        self.prepared, shape = prepared, prepared.shape
         self.derivatives = [np.empty(*one) for one in prepared.sources]
         written = self.derivatives
         if prepared.has_value:
@@ -286,9 +319,8 @@ class ElementRun(Run):
         self.outputs = [address_of(array) for array in written]
         self.scalars = prepared.scalars(denominator)
 
-    def work(self, piece: slice) -> Pair:
+    def work(self, piece: slice) -> Parts:
         """Some elements."""
-        pair = np.zeros(2)
         starts, brought = self.starts, []
         if any(self.moved):
             starts = list(starts)
@@ -297,16 +329,20 @@ class ElementRun(Run):
                     taken = plain(array.flat[piece])
                     brought.append(taken)  # and not given back before the kernel has run
                     starts[k] = address_of(taken) - piece.start * taken.itemsize
-        addresses = (*starts, *self.outputs, address_of(pair))
-        self.kernel(*addresses, *self.scalars, piece.start, piece.stop, self.sums)
-        return float(pair[0]), float(pair[1])
+        room = self.prepared.run_kernel((*starts, *self.outputs), self.scalars, piece)
+        return float(room.given[0]), float(room.given[1])
 
 
 # Rows
 
 
 class Rows(Prepared):
-    """Work on rows of classes or components."""
+    """Work on rows of classes or components.
+
+    What is marked in pairs is done again ``in_doubles``.
+    """
+
+    in_doubles: Callable[[], Rows]
 
     def __init__(self, call: Call, asked: Plan, wanted: Wanted) -> None:
         super().__init__(call, asked, wanted)
@@ -339,15 +375,34 @@ class Rows(Prepared):
             written = (made.value, made.derivatives)
             row = Row(table, scalars, *named, fixed, *written)
             kernel = rows.make_kernel(row, formats, narrow, call.kind, key)
-            return kernel, row.room
+            return kernel, row
 
         described = (formats.of_row, formats.classes, formats.value, formats.derivatives)
-        self.kernel, room = call.kernel(*named, fixed, *described, narrow, make=make)
-        self.room: int = room(self.classes, narrow)
+        self.kernel, row = call.kernel(*named, fixed, *described, narrow, make=make)
+        self.room: int = row.room(self.classes, narrow, call.kind)
+        self.marks, self.kind = 0, call.kind
+        if call.kind is PAIRED:
+            extents = ((n.stop - n.start) * (d.stop - d.start) for n, d in self.pieces)
+            self.marks = max(extents, default=0)
+            again = Call(plan, call.wanted, call.grad_output, WORKING)
+            self.in_doubles = cache(lambda: Rows(again, asked, wanted))
+
+    def run_kernel(self, addresses: Sequence[int], scalars: Sequence[float], piece: slice) -> Room:
+        room = room_of(self.room, self.marks)
+        room.given[:] = 0.0
+        places = room.places if self.marks else room.places[:2]
+        extents = (piece.start, piece.stop, self.classes, self.sums)
+        self.kernel(*addresses, *places, *scalars, *extents)
+        return room
 
     def _cuts(self) -> list[tuple[slice, slice]]:
         count, positions = self.extents
-        room = max(LANES, PIECE // self.classes // LANES * LANES)
+        room = piece_of(count * positions * self.classes) // self.classes
+        # narrow rows are taken so many at a time
+        if self.classes <= NARROW:
+            room = max(ROWS, room // ROWS * ROWS)
+        else:
+            room = max(1, room, min(ROWS, count * positions // ROWS))
         if positions == 1:
             return [(n, slice(0, 1)) for n in runs(count, room)]
         rows_ = runs(count, max(1, room // max(1, positions)))
@@ -378,34 +433,58 @@ class RowRun(Run):
             written = (self.value, *self.derivatives)
             self.addresses = (*map(address_of, self.given), *map(address_of, written))
 
-    def work(self, piece: tuple[slice, slice]) -> Pair:
+    def work(self, piece: tuple[slice, slice]) -> Parts:
         """Some rows."""
-        if self.addresses is not None:
-            return self._call(self.addresses, piece[0].start, piece[0].stop)
         n, d = piece
+        if self.addresses is not None:
+            return self._call(self.addresses, n, self.given, (self.value, *self.derivatives))
         classes = self.prepared.classes
         given = [
             one if name in self.prepared.fixed else _cut(one, n, d)
             for name, one in zip(self.prepared.order, self.given, strict=True)
         ]
         shape = (n.stop - n.start, d.stop - d.start)
-        written = [
+        written = (
             np.empty(prod(shape), self.value.dtype),
             *(np.empty((prod(shape), classes), one.dtype) for one in self.derivatives),
-        ]
-        found = self._call(tuple(map(address_of, (*given, *written))), 0, prod(shape))
+        )
+        addresses = tuple(map(address_of, (*given, *written)))
+        found = self._call(addresses, slice(0, prod(shape)), given, written)
         if self.value.shape == self.prepared.extents:
             self.value[piece] = written[0].reshape(shape)
         for whole, part in zip(self.derivatives, written[1:], strict=True):
             whole[n, :, d] = np.transpose(part.reshape(*shape, classes), (0, 2, 1))
         return found
 
-    def _call(self, addresses: tuple[int, ...], start: int, stop: int) -> Pair:
-        pair, *further = room_of(self.prepared.room)
-        pair[:] = 0.0
-        extents = (start, stop, self.prepared.classes, self.prepared.sums)
-        self.prepared.kernel(*addresses, *further, *self.scalars, *extents)
-        return float(pair[0]), float(pair[1])
+    def _call(
+        self,
+        addresses: tuple[int, ...],
+        rows_: slice,
+        given: Sequence[Array],
+        written: Sequence[Array],
+    ) -> Parts:
+        prepared = self.prepared
+        room = prepared.run_kernel(addresses, self.scalars, rows_)
+        high, low, instead = map(float, room.given)
+        if high == high or not prepared.marks:
+            return high, low
+        marked = rows_.start + np.flatnonzero(room.marks[: rows_.stop - rows_.start])
+        return instead, low, *self._again(marked, given, written)
+
+    def _again(self, marked: Array, given: Sequence[Array], written: Sequence[Array]) -> Parts:
+        """The rows that were not usual, in doubles; what their values come to."""
+        prepared = self.prepared.in_doubles()
+        taken = [
+            one if name in prepared.fixed else plain(one[marked])
+            for name, one in zip(prepared.order, given, strict=True)
+        ]
+        made = [np.empty((len(marked), *one.shape[1:]), one.dtype) for one in written]
+        addresses = tuple(map(address_of, (*taken, *made)))
+        room = prepared.run_kernel(addresses, self.scalars, slice(0, len(marked)))
+        first = 0 if prepared.writes_value else 1
+        for whole, part in zip(written[first:], made[first:], strict=True):
+            whole[marked] = part
+        return float(room.given[0]), float(room.given[1])
 
 
 def _cut(array: Array, n: slice, d: slice) -> Array:
@@ -417,16 +496,30 @@ def _cut(array: Array, n: slice, d: slice) -> Array:
     return plain(np.transpose(array[n, :, d], (0, 2, 1)).reshape(-1, array.shape[1]))
 
 
-def room_of(size: int) -> tuple[Array, int, int]:
-    """A pair of doubles and so many more that belong to this thread.
+class Room:
+    """A thread's own memory: the few numbers that a kernel gives back, what it keeps, and marks.
 
-    The pair as an array, where it lies, and where the others do: at the start of a cache line.
+    What is kept begins at a cache line.
     """
-    found: tuple[Array, int, int, int] | None = getattr(_mine, "room", None)
-    if found is None or found[3] < size:
-        room = np.empty(size + 2 * LANES)
-        begin = -(address_of(room) // room.itemsize) % LANES
-        begin += LANES if begin < 2 else 0
-        pair = room[begin - 2 : begin]
-        found = _mine.room = (pair, address_of(pair), address_of(pair) + pair.nbytes, size)
-    return found[:3]
+
+    def __init__(self, kept: int, marks: int) -> None:
+        self.extents = kept, marks
+        behind = -(-(marks + ROWS) // FLOAT64.itemsize)
+        numbers = np.empty(kept + behind + 2 * LANES)
+        begin = -(address_of(numbers) // FLOAT64.itemsize) % LANES
+        begin += LANES if begin < GIVEN else 0
+        self.given = numbers[begin - GIVEN : begin]
+        self.marks = numbers[begin + kept :].view(np.int8)
+        self.places = (
+            address_of(self.given),
+            address_of(self.given) + self.given.nbytes,
+            address_of(self.marks),
+        )
+
+
+def room_of(kept: int, marks: int = 0) -> Room:
+    """Memory of this thread, for so many doubles and marks."""
+    found: Room | None = getattr(_mine, "room", None)
+    if found is None or found.extents[0] < kept or found.extents[1] < marks:
+        found = _mine.room = Room(kept, marks)
+    return found

@@ -328,12 +328,16 @@ class Number:
         self.code, self.value, self.constant = code, value, constant
         self.steady = steady or not isinstance(value.type, ir.VectorType)
 
-    def _with(self, other: Any, make: Callable[[Any, Any], Any]) -> Number:
+    def _with(self, other: Any, make: Callable[[Any, Any], Any]) -> Any:
+        if not _is_plain(other):
+            return NotImplemented
         other = self.code.number(other)
         values = self.code.together(self.value, other.value)
         return Number(self.code, make(*values), steady=self.steady and other.steady)
 
     def _than(self, relation: str, other: Any) -> Any:
+        if not _is_plain(other):
+            return NotImplemented
         other = self.code.number(other)
         if self.constant is not None and other.constant is not None:
             return RELATIONS[relation](self.constant, other.constant)
@@ -342,21 +346,23 @@ class Number:
         make = make or self.code.builder.fcmp_ordered
         return Flag(self.code, make(relation, *values), self.steady and other.steady)
 
-    def __neg__(self) -> Number:
+    def __neg__(self) -> Any:
         if self.constant is not None:
             return self.code.number(-self.constant)
         # 0 - x would make +0 of 0
         return self.code.number(-0.0)._with(self, self.code.builder.fsub)
 
-    def __add__(self, other: Any) -> Number:
-        if other is NOTHING or _is_zero(other):
+    def __add__(self, other: Any) -> Any:
+        if other is NOTHING or is_zero(other):
             return self
-        return other if self.constant == 0 else self._with(other, self.code.builder.fadd)
+        if self.constant == 0 and _is_plain(other):
+            return self.code.number(other)
+        return self._with(other, self.code.builder.fadd)
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> Number:
-        if other is NOTHING or _is_zero(other):
+    def __sub__(self, other: Any) -> Any:
+        if other is NOTHING or is_zero(other):
             return self
         return self._with(other, self.code.builder.fsub)
 
@@ -366,6 +372,8 @@ class Number:
     def __mul__(self, other: Any) -> Any:
         if other is NOTHING:
             return NOTHING
+        if not _is_plain(other):
+            return NotImplemented
         other = self.code.number(other)
         if other.constant == 1:
             return self
@@ -419,12 +427,12 @@ class Nothing:
     """What rounding lost where that does not matter: it vanishes from a formula, at no cost."""
 
     def __add__(self, other: Any) -> Any:
-        return self if _is_zero(other) else other
+        return self if is_zero(other) else other
 
     __radd__ = __rsub__ = __add__
 
     def __sub__(self, other: Any) -> Any:
-        return self if other is self or _is_zero(other) else -other
+        return self if other is self or is_zero(other) else -other
 
     def __neg__(self) -> Nothing:
         return self
@@ -471,9 +479,9 @@ def meaning(code: Code) -> Mapping[str, Any]:
         if isinstance(condition, bool):
             taken = chosen if condition else otherwise
             return taken if taken is NOTHING else code.number(taken)
-        if any(x is NOTHING for x in (chosen, otherwise)) and not _is_more(chosen, otherwise):
+        if any(x is NOTHING for x in (chosen, otherwise)) and not is_more(chosen, otherwise):
             return NOTHING
-        if _is_zero(chosen) and _is_zero(otherwise):
+        if is_zero(chosen) and is_zero(otherwise):
             return code.number(0)
         return code.choose(condition, code.number(chosen), code.number(otherwise))
 
@@ -690,7 +698,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         return where(mass == 0, mass, mass / code.number(x))
 
     def sum_error(x: Any, y: Any) -> Any:
-        if _is_zero(x) or _is_zero(y):
+        if is_zero(x) or is_zero(y):
             return 0
         return followed(x, y) if kind.keeps_lost else NOTHING
 
@@ -701,7 +709,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
     def product_error(x: Any, y: Any) -> Any:
         if not kind.keeps_lost:
             return NOTHING
-        if _is_zero(x) or _is_zero(y):
+        if is_zero(x) or is_zero(y):
             return 0
         first, second = code.number(x), code.number(y)
         rounded = first * second
@@ -714,7 +722,7 @@ def meaning(code: Code) -> Mapping[str, Any]:
         above, below = code.number(numerator), code.number(denominator)
         rounded = above / below
         lost = code.number(numerator_lost)
-        if not _is_zero(denominator_lost):
+        if not is_zero(denominator_lost):
             lost = lost - rounded * denominator_lost
         if below.constant != 1:
             lost = code.divide_roughly(fma(-rounded, below, above) + lost, below)
@@ -757,15 +765,20 @@ def meaning(code: Code) -> Mapping[str, Any]:
     }
 
 
-def _is_zero(x: Any) -> bool:
+def _is_plain(x: Any) -> bool:
+    """Whether it is a number as others are: what knows more (`refloss.formula.paired`) goes on."""
+    return x is NOTHING or isinstance(x, Number | int | float)
+
+
+def is_zero(x: Any) -> bool:
     """Whether it is known to be 0."""
-    return x is not NOTHING and bool((x.constant if isinstance(x, Number) else x) == 0)
+    known = x.constant if isinstance(x, Number) else x
+    return isinstance(known, int | float) and known == 0
 
 
-def _is_more(*arms: Any) -> bool:
+def is_more(*arms: Any) -> bool:
     """Whether one of them is more than nothing and zero."""
-    known = (x.constant if isinstance(x, Number) else x for x in arms if x is not NOTHING)
-    return any(x != 0 for x in known)
+    return any(x is not NOTHING and not is_zero(x) for x in arms)
 
 
 def _bits_of(kind: Kind, x: float) -> int:

@@ -131,6 +131,40 @@ def tail_finished(tail: Any, low: Any) -> State:
     return tail + low, sum_error(tail, low)
 
 
+# The same where it does not matter which of the largest logits is the top, and all are finite: how
+# large they are; then the decays of all that are smaller, and how many there are
+
+PEAK = (-INFINITY,)
+
+
+def peak_joined(top: Any, other_top: Any) -> State:
+    return (where(other_top > top, other_top, top),)
+
+
+def peak_absorbed(top: Any, z: Any) -> State:
+    return (where(z > top, z, top),)
+
+
+def peak_finished(top: Any) -> State:
+    return (top,)
+
+
+BELOW = (0, 0)
+
+
+def below_joined(tail: Any, ties: Any, other_tail: Any, other_ties: Any) -> State:
+    return tail + other_tail, ties + other_ties
+
+
+def below_absorbed(tail: Any, ties: Any, decay: Any, is_top: Any) -> State:
+    return tail + where(is_top > 0, 0, decay), ties + is_top
+
+
+def below_finished(tail: Any, ties: Any) -> State:
+    """The sum of all decays but one of 1, as a pair."""
+    return tail + (ties - 1), sum_error(tail, ties - 1)
+
+
 # A sum of a row's terms
 
 SUM = (0, 0, 0, 0)

@@ -28,11 +28,19 @@ def input_gradient(p: Any, q: Any, mass: Any, other_mass: Any) -> Any:
     return blend(p, other_mass, -mass, q)
 
 
-def even_gradient(
-    p: Any, mass: Any, is_top: Any, top_p: Any, top_q: Any, top_mass: Any, mass_below: Any
+def parted_gradient(
+    p: Any,
+    mass: Any,
+    total_mass: Any,
+    is_top: Any,
+    top_p: Any,
+    top_q: Any,
+    top_mass: Any,
+    mass_below: Any,
 ) -> Any:
-    # the masses sum to 1; of the top alone p can be near it
-    return where(is_top > 0, blend(top_p, mass_below, -top_mass, top_q), p - mass)
+    # of the top alone p can be near 1, and p total - mass less than it loses
+    below = product(p, total_mass) - mass
+    return where(is_top > 0, blend(top_p, mass_below, -top_mass, top_q), below)
 
 
 def target_gradient(weight: Any, surprise: Any, smoothing: Any) -> Any:
@@ -47,7 +55,8 @@ FORMULAS = Formulas(
     value,
     {"input": input_gradient, "target": target_gradient},
     {"input": curvature},
-    {input_gradient: even_gradient},
+    {input_gradient: parted_gradient},
+    in_pairs=True,
 )
 
 

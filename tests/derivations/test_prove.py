@@ -1,9 +1,11 @@
 """Proofs can fail: planted wrong formulas, through the same machinery, are not proved."""
 
+import math
 import re
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from sympy import Abs, Mod, Rational, Sum, Symbol, exp
 from sympy import log as log_of
@@ -39,6 +41,7 @@ from refloss.formula import (
     emitted,
     log,
     log1p,
+    paired,
     product,
     similarity,
     softmax,
@@ -569,6 +572,29 @@ def test_an_exponential_that_would_reach_infinity_in_one_step_is_refused(monkeyp
     monkeypatch.setattr(emitted, "LARGEST", 709.7828)
     with pytest.raises(RefutedError, match="not normal"):
         bounds.precisely(lambda: bounds.lifted_step(emitted.DOUBLE))()
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("EXP_DEGREE", 7),
+        ("LN2", math.log(2)),
+        ("LN2", float(np.float32(math.log(2) + 1e-7))),
+        ("LN2_LOW", 0.0),
+        ("FADED", 133.0),
+        ("FADING", 126),
+        ("REACH", 2.0**30),
+    ],
+)
+def test_a_wrong_constant_of_pairs_breaks_a_bound(monkeypatch, name, wrong):
+    def failed():
+        found = [o for o in bounds.obligations() if o.loss == "exp, pairs"]
+        assert len(found) == 3
+        return any(settle(o).verdict == FAILED for o in found)
+
+    assert not failed()
+    monkeypatch.setattr(paired, name, wrong)
+    assert failed()
 
 
 def test_the_bounds_are_taken_from_the_rounded_coefficients_that_run():

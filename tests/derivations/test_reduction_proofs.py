@@ -70,10 +70,19 @@ def tail_with_the_top_in_it(tail, low, decay, decay_error, is_top):
     return tail + decay, low + decay_error
 
 
+def below_with_the_tops_in_it(tail, ties, decay, is_top):
+    return tail + decay, ties + is_top
+
+
+def below_that_counts_one_top(tail, ties, decay, is_top):
+    return tail + where(is_top > 0, 0, decay), where(is_top > 0, 1, ties)
+
+
 SHOWN = {
     "top_absorbed": reduction_proofs.top_taken,
     "top_joined": reduction_proofs.top_parts,
     "tail_absorbed": reduction_proofs.tails,
+    "below_absorbed": reduction_proofs.ties,
     "softmax_joined": reduction_proofs.softmax_parts,
     "others_joined": reduction_proofs.others_parts,
 }
@@ -88,6 +97,8 @@ SHOWN = {
         ("top_absorbed", top_that_the_last_takes),
         ("top_joined", top_with_the_later_place),
         ("tail_absorbed", tail_with_the_top_in_it),
+        ("below_absorbed", below_with_the_tops_in_it),
+        ("below_absorbed", below_that_counts_one_top),
     ],
     ids=lambda one: getattr(one, "__name__", None),
 )

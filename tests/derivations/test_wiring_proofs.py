@@ -75,6 +75,14 @@ def never_at(place, at):
     return 0
 
 
+def below_that_counts_no_top(tail, ties):
+    return tail + ties, 0
+
+
+def without_the_top(x, y):
+    return y
+
+
 def drift_the_other_way(surprise, teacher_p, teacher_surprise):
     return teacher_p * (teacher_surprise - surprise)
 
@@ -100,6 +108,7 @@ def rescaled_by_the_denominator(x, upstream, denominator):
 
 
 TWO_STEPS = ", the softmax in two steps"
+IN_PAIRS = ", in pairs"
 ONE_STEP = ", taken up class by class"
 GRADIENT = "gradient in input = closed form"
 LABELS = ("cross_entropy", "class indices")
@@ -122,6 +131,14 @@ WRONG = [
         "",
         f"value = textbook{TWO_STEPS}",
     ),
+    (
+        reductions,
+        "below_finished",
+        below_that_counts_no_top,
+        *LABELS,
+        f"value = textbook{IN_PAIRS}",
+    ),
+    (quantities, "both", without_the_top, "cross_entropy", "", f"{GRADIENT}{IN_PAIRS}"),
     (quantities, "elsewhere", elsewhere_as_at_hit, *LABELS, f"{GRADIENT}{TWO_STEPS}"),
     (quantities, "at_hit", at_hit_everywhere, *LABELS, f"{GRADIENT}{TWO_STEPS}"),
     (

@@ -9,21 +9,28 @@ row is then a vector as well, and nothing has to be joined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from llvmlite import ir
+from numba.core import cgutils
+
 from refloss.formula.emitted import NOTHING, Flag, Kind, Number
+from refloss.formula.paired import PAIRED, Pair
 from refloss.kernels.named import HIT, LABEL, PLACE
-from refloss.kernels.simd.top import Top
+from refloss.kernels.simd.classes import FACTORS, STATES, InDoubles, InPairs
+from refloss.kernels.simd.top import Peak, Top
 from refloss.kernels.simd.totals import Total
-from refloss.kernels.simd.writing import LANES, Body, Stored, Variables, kernel
+from refloss.kernels.simd.writing import LANES, Body, Stored, Variables, is_masked, kernel
 
 Value = Any  # of LLVM
 Known = dict[str, Any]
 
-NARROW = 128  # rows of up to so many classes are taken side by side
+PART = 1 << 12  # classes of a wide row that are taken before what lanes have found is joined
+NARROW = 384  # rows of up to so many classes are taken side by side
 
 
 @dataclass(frozen=True)
@@ -82,12 +89,18 @@ class Row:
         """All that is kept from pass to pass, in the order of its places."""
         return [name for number in range(len(self.passes)) for name in self.kept(number)]
 
-    def room(self, classes: int, narrow: bool) -> int:
+    def room(self, classes: int, narrow: bool, kind: Kind) -> int:
         """The doubles that a kernel needs for what it keeps."""
         if narrow:
-            arrays = len(self.classes) + len(self.kept_names) + len(self.derivatives)
-            return arrays * classes * LANES
-        return len(self.kept_names) * (classes + LANES)
+            kept = len(self.kept_names) * (InPairs.units if kind is PAIRED else 1)
+            length = -(-classes // lanes_of(kind)) * lanes_of(kind)
+            return (len(self.classes) + kept + len(self.derivatives)) * length * LANES
+        return len(self.kept_names) * (classes + lanes_of(kind))
+
+
+def lanes_of(kind: Kind) -> int:
+    """How many classes or rows are taken at a time."""
+    return 2 * LANES if kind is PAIRED else LANES
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,7 @@ def make_kernel(row: Row, formats: Formats, narrow: bool, kind: Kind, key: Any) 
     """
 
     def write(builder: Any, values: Sequence[Value]) -> None:
-        body = Body(builder, kind)
+        body = Body(builder, kind, lanes_of(kind))
         (Narrow if narrow else Wide)(row, formats, body, values).write()
 
     return kernel(write, (*key, narrow))
@@ -130,17 +143,23 @@ class Rows:
         self.derivatives = dict(zip(row.derivatives, map(take, formats.derivatives), strict=True))
         self.total_at = take("float64")
         self.room = take("float64")
+        self.marks = take("int8") if body.kind is PAIRED else None
         self.scalars = {name: body.scalar(given.pop(0)) for name in row.scalars}
         self.begin, self.end, self.count, sums = given
         self.is_summed = self.builder.icmp_signed("!=", sums, body.whole(0))
         self.total = Total(body)
-        self.nothing: set[str] = set()  # of what is to be kept, that which turned out to be nothing
+        self.pairs = None if self.marks is None else InPairs(body)
+        self.each = InDoubles(body) if self.pairs is None else self.pairs
+        self.column = Stored(self.room.address, self.each.column)
+        self.kept_how: dict[str, Any] = {}  # of what is kept, all that is known about it
+        self.usual: Flag | None = None  # where marks are asked for: whether a row needs none
+        self.some_marked = cgutils.alloca_once_value(self.builder, ir.Constant(ir.IntType(1), 0))
         self.per_class = dict(zip(row.classes, row.per_class, strict=True))
         self.shared = dict(zip(row.of_row, row.shared, strict=True))
 
     def numbers(self, known: Mapping[str, Any]) -> Any:
         """The quantities that follow from those that are known."""
-        return self.row.table.numbers(known, self.body.read)
+        return self.row.table.numbers(known, self.each.read)
 
     def kept_at(self, name: str, c: Value) -> Value:
         """Where the numbers that are kept of some quantity lie in the room."""
@@ -149,18 +168,13 @@ class Rows:
     def keep(self, names: Iterable[str], c: Value, numbers: Any) -> None:
         """Keep quantities for a later pass."""
         for name in names:
-            if numbers[name] is NOTHING:
-                self.nothing.add(name)
-            else:
-                x = self.body.code.number(numbers[name])
-                self.body.put_run(self.room, self.kept_at(name, c), x)
+            at = self.kept_at(name, c)
+            self.kept_how[name] = self.each.keep(self.column, at, numbers[name])
 
     def kept(self, names: Iterable[str], c: Value) -> Known:
         """What an earlier pass has kept."""
         return {
-            name: NOTHING
-            if name in self.nothing
-            else self.body.run(self.room, self.kept_at(name, c))
+            name: self.each.kept(self.column, self.kept_at(name, c), self.kept_how[name])
             for name in names
         }
 
@@ -169,13 +183,20 @@ class Rows:
         found = self.body.read(one.formula("finished"))(*state)
         return dict(zip(one.gives, found, strict=True))
 
+    def _all_finished(self, states: Mapping[Any, Sequence[Number]]) -> Known:
+        found: Known = {}
+        for one, state in states.items():
+            self.looked_at(state)
+            found |= self.finished(one, state)
+        return found
+
     def absorb(
         self, states: Mapping[Any, Variables], numbers: Any, where: Flag | None = None
     ) -> None:
         """Take up one more class in each lane, or in some."""
         for one, state in states.items():
-            taken = (numbers[name] for name in (*one.each, *one.parameters))
-            state.set(self.body.read(one.formula("absorbed"))(*state.get(), *taken), where)
+            taken = [numbers[name] for name in (*one.each, *one.parameters)]
+            self.each.absorb(one, state, taken, where)
 
     def at_hit(self, derivative: str) -> str:
         """What a derivative is called at the target's class."""
@@ -191,31 +212,81 @@ class Rows:
 
     def started(self, number: int) -> dict[Any, Variables]:
         """The states of a pass, before the first class."""
-        return {
-            one: self.body.variables([self.body.code.number(x) for x in one.start])
-            for one in self.row.passes[number]
-        }
+        return {one: self.each.started(one) for one in self.row.passes[number]}
+
+    def looked_at(self, states: Iterable[Number]) -> None:
+        """Whether a row is still a usual one after a pass that came to this."""
+        if self.pairs is not None:
+            found = self.pairs.within(STATES, states)
+            self.usual = found if self.usual is None else self.usual & found
+
+    def mark(self, known: Known, i: Value) -> Flag | None:
+        """Mark the rows that are not usual, for who computes them again; where the others are."""
+        if self.pairs is None or self.marks is None:
+            return None
+        usual, factors = self.usual, self._factors(self.pairs, known)
+        assert usual is not None
+        usual = usual & self.pairs.of_parts.in_reach
+        if factors:
+            usual = usual & self.pairs.within(FACTORS, factors)
+        builder = self.builder
+        unusual = builder.not_(usual.value)
+        lanes = ir.VectorType(ir.IntType(8), self.body.lanes)
+        at = builder.sub(i, self.begin)
+        if isinstance(unusual.type, ir.VectorType):
+            self.body.put_raw(self.marks, at, builder.zext(unusual, lanes))
+            bits = builder.bitcast(unusual, ir.IntType(self.body.lanes))
+            some = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+        else:
+            self.body.put_raw(self.marks, at, builder.zext(unusual, lanes.element))
+            some = unusual
+        builder.store(builder.or_(some, builder.load(self.some_marked)), self.some_marked)
+        return usual
+
+    def _factors(self, pairs: InPairs, known: Known) -> list[Number]:
+        """What derivatives of all classes are multiplied with: of any class, so of one of zeros."""
+        own = {name: pairs.zero() for name in (*self.classes, PLACE)}
+        own |= self.fixed(len(self.row.passes) - 1)
+        own |= {name: pairs.zeros(how) for name, how in self.kept_how.items()}
+        numbers = self.numbers({**pairs.known(known), **own})
+        found = [numbers[name] for name in self.row.derivatives]
+        return [x.factor for x in found if isinstance(x, Pair) and x.factor is not None]
+
+    def put_total(self) -> None:
+        """Write the sum of the values; NaN in its place, and it behind, where rows are marked."""
+        body, builder = self.body, self.builder
+        if self.row.value is not None:
+            self.total.put(self.total_at)
+        if self.marks is not None:
+            with builder.if_then(builder.load(self.some_marked)):
+                high = body.one(self.total_at, body.whole(0))
+                body.put(self.total_at, body.whole(2), high)
+                body.put(self.total_at, body.whole(0), body.code.number(math.nan))
 
 
 class Wide(Rows):
-    """Eight classes at a time, of one row."""
+    """As many classes at a time as there are lanes, of one row."""
 
     def write(self) -> None:
         with self.body.loop(self.begin, self.end) as i:
-            known = self.scalars | self._of_row(i)
+            known, self.usual = self.scalars | self._of_row(i), None
             for number in range(len(self.row.passes)):
                 known |= self._pass(number, i, known)
+            usual = self.mark(known, i)
             if self.row.labelled and self.derivatives:
                 self._correct_hit(i, known)
             if self.row.value is not None:
                 value = self.body.code.number(self.numbers(known)[self.row.value])
                 with self.builder.if_else(self.is_summed) as (summed, written):
                     with summed:
-                        self.total.absorb(value, self.body.first(self.body.whole(1)))
+                        one, none = self.body.whole(1), self.body.whole(0)
+                        count = (
+                            one if usual is None else self.builder.select(usual.value, one, none)
+                        )
+                        self.total.absorb(value, self.body.first(count))
                     with written:
                         self.body.put(self.values, i, self.body.lane(value, 0))
-        if self.row.value is not None:
-            self.total.put(self.total_at)
+        self.put_total()
 
     def _of_row(self, i: Value) -> Known:
         body, zero = self.body, self.body.whole(0)
@@ -240,19 +311,25 @@ class Wide(Rows):
 
     def kept_at(self, name: str, c: Value) -> Value:
         """One run after the other, a row's length apart."""
-        place = self.body.whole(self.row.kept_names.index(name))
-        length = self.builder.add(self.count, self.body.whole(LANES))
-        return self.builder.add(self.builder.mul(place, length), c)
+        body, builder = self.body, self.builder
+        length = builder.add(self.count, body.whole(body.lanes))
+        start = builder.mul(body.whole(self.row.kept_names.index(name)), length)
+        return builder.mul(builder.add(start, c), body.whole(self.each.units))
 
     def _pass(self, number: int, i: Value, known: Known) -> Known:
-        body, row = self.body, self.row
+        body, builder, row = self.body, self.builder, self.row
+        if [one.kind for one in row.passes[number]] == ["peak"]:
+            (one,) = row.passes[number]
+            peak = Peak(body, self.classes[one.each[0]])
+            found = peak.found(self._at("", i, body.whole(0)), self.count)
+            return self._all_finished({one: self._joined(one, found, known)})
         if self._looks_for_top_alone(number):
             (one,) = row.passes[number]
-            state = Top(body, self.classes[one.each[0]]).found(
+            found = Top(body, self.classes[one.each[0]]).found(
                 self._at("", i, body.whole(0)), self.count
             )
-            return self._joined({one: body.variables(state)}, known)
-        states = self.started(number)
+            return self._all_finished({one: self._joined(one, found, known)})
+        of_row, states, place = self.each.known(known), self.started(number), self.each.places()
         last = number == len(row.passes) - 1
         asked = row.sources(number)
         kept_now = row.kept(number)
@@ -263,29 +340,34 @@ class Wide(Rows):
         def step(c: Value, rest: Value | None = None) -> None:
             if ahead and rest is None:
                 self._fetch_ahead(i, c)
-            own: Known = {PLACE: place.get()[0]} | self.fixed(number) | self.kept(kept_before, c)
+            own: Known = {PLACE: place.get()} | self.fixed(number) | self.kept(kept_before, c)
             for name, array in self.classes.items():
-                at = self._at(name, i, c)
-                own[name] = body.run(array, at) if rest is None else body.some(array, at, rest)
-            numbers = self.numbers(known | own)
+                own[name] = self.each.run(array, self._at(name, i, c), rest)
+            numbers = self.numbers({**of_row, **own})
             self.absorb(states, numbers, None if rest is None else body.first(rest))
             self.keep(kept_now, c, numbers)
-            place.set([own[PLACE] + LANES])
+            place.move()
             for name, array in self.derivatives.items() if last else ():
-                x, at = body.code.number(numbers[name]), self._at("", i, c)
-                if rest is None:
-                    body.put_run(array, at, x)
-                else:
-                    body.put_some(array, at, x, rest)
+                self.each.put(array, self._at("", i, c), numbers[name], rest)
 
-        whole = body.rounded_down(self.count)
-        place = body.variables([body.counted_from(body.whole(0))])
-        with body.loop(body.whole(0), whole, LANES) as c:
-            step(c)
-        rest = self.builder.sub(self.count, whole)
-        with self.builder.if_then(self.builder.icmp_signed(">", rest, body.whole(0))):
-            step(whole, rest)
-        return self._joined(states, known)
+        totals = {
+            one: body.variables([body.code.number(x) for x in one.start], in_lanes=False)
+            for one in states
+        }
+        with body.loop(body.whole(0), self.count, PART) as begin:
+            end = body.smaller(builder.add(begin, body.whole(PART)), self.count)
+            whole = builder.add(begin, body.rounded_down(builder.sub(end, begin)))
+            for state in states.values():
+                state.start()
+            with body.loop(begin, whole, body.lanes) as c:
+                step(c)
+            rest = builder.sub(end, whole)
+            with builder.if_then(builder.icmp_signed(">", rest, body.whole(0))):
+                step(whole, rest)
+            for one, state in states.items():
+                part = self._joined(one, self.each.state(state), known)
+                totals[one].set(self._join(one, totals[one].get(), part, known))
+        return self._all_finished({one: total.get() for one, total in totals.items()})
 
     def _looks_for_top_alone(self, number: int) -> bool:
         """Whether a pass does nothing but compare numbers of float32."""
@@ -308,19 +390,23 @@ class Wide(Rows):
             for array in self.derivatives.values():
                 self.body.prefetch(array, self._at("", i, c), write=True)
 
-    def _joined(self, states: Mapping[Any, Variables], known: Known) -> Known:
-        found: Known = {}
-        for one, variables in states.items():
-            state, joined = variables.get(), self.body.read(one.formula("joined"))
-            numbers = self.numbers(known)
-            further = [numbers[name] for name in one.parameters]
-            distance = LANES // 2
-            while distance:
-                others = [self.body.turned(x, distance) for x in state]
-                state = [self.body.code.number(x) for x in joined(*state, *others, *further)]
-                distance //= 2
-            found |= self.finished(one, (self.body.lane(x, 0) for x in state))
-        return found
+    def _join(
+        self, one: Any, state: Sequence[Number], other: Sequence[Number], known: Known
+    ) -> list[Number]:
+        """What two parts of a row come to."""
+        numbers = self.numbers(known)
+        further = [numbers[name] for name in one.parameters]
+        found = self.body.read(one.formula("joined"))(*state, *other, *further)
+        return [self.body.code.number(x) for x in found]
+
+    def _joined(self, one: Any, state: Sequence[Number], known: Known) -> list[Number]:
+        """What all lanes come to."""
+        distance = self.body.lanes // 2
+        while distance:
+            others = [self.body.turned(x, distance) for x in state]
+            state = self._join(one, state, others, known)
+            distance //= 2
+        return [self.body.lane(x, 0) for x in state]
 
     def _correct_hit(self, i: Value, known: Known) -> None:
         with self.builder.if_then(self.is_kept):
@@ -331,20 +417,25 @@ class Wide(Rows):
 
 
 class Narrow(Rows):
-    """Eight rows at a time, class by class."""
+    """As many rows as there are lanes at a time, class by class."""
 
     def write(self) -> None:
-        with self.body.loop(self.begin, self.end, LANES) as i:
+        lanes, one_less = self.body.lanes, self.body.whole(self.body.lanes - 1)
+        self.length = self.body.rounded_down(self.builder.add(self.count, one_less))
+        with self.body.loop(self.begin, self.end, lanes) as i:
+            self.usual = None
             self.rest = self.builder.sub(self.end, i)
             last = self.builder.sub(self.end, self.body.whole(1))
             self.rows = [
                 self.body.smaller(self.builder.add(i, self.body.whole(k)), last)
-                for k in range(LANES)
+                for k in range(lanes)
             ]
             self._bring_in()
+            self.first = i
             known = self._steady(self.scalars | self._of_row())
             for number in range(len(self.row.passes)):
                 known |= self._steady(self._pass(number, known))
+            usual = self.mark(known, i)
             self._take_out()
             if self.row.labelled and self.derivatives:
                 self._correct_hit(known)
@@ -352,12 +443,12 @@ class Narrow(Rows):
                 value = self.body.code.number(self.numbers(known)[self.row.value])
                 with self.builder.if_else(self.is_summed) as (summed, written):
                     with summed:
-                        self.total.absorb(value, self.body.first(self.rest))
+                        there = self.body.first(self.rest)
+                        self.total.absorb(value, there if usual is None else there & usual)
                     with written:
-                        count = self.body.smaller(self.rest, self.body.whole(LANES))
+                        count = self.body.smaller(self.rest, self.body.whole(lanes))
                         self.body.put_some(self.values, i, value, count)
-        if self.row.value is not None:
-            self.total.put(self.total_at)
+        self.put_total()
 
     def _steady(self, known: Known) -> Known:
         """What is known of the rows is the same for each of their classes."""
@@ -368,62 +459,64 @@ class Narrow(Rows):
 
     def kept_at(self, name: str, c: Value) -> Value:
         """After the columns of the arrays."""
-        return self._place(len(self.row.classes) + self.row.kept_names.index(name), c)
+        units = self.body.whole(self.each.units)
+        number = len(self.row.classes) + self.each.units * self.row.kept_names.index(name)
+        return self._place(number, self.builder.mul(c, units))
 
     def _place(self, number: int, c: Value) -> Value:
-        """Where eight rows' numbers of a class lie in the room."""
-        at = self.builder.add(self.builder.mul(self.body.whole(number), self.count), c)
-        return self.builder.mul(at, self.body.whole(LANES))
+        """Where rows' numbers of a class lie in the room."""
+        at = self.builder.add(self.builder.mul(self.body.whole(number), self.length), c)
+        return self.builder.mul(at, self.body.whole(self.body.lanes))
 
     def _out(self, number: int, like: Stored) -> Stored:
         """Room for a derivative's numbers as they are stored."""
-        start = self._place(
-            len(self.row.classes) + len(self.row.kept_names) + number, self.body.whole(0)
-        )
+        before = len(self.row.classes) + self.each.units * len(self.row.kept_names)
+        start = self._place(before + number, self.body.whole(0))
         address = self.builder.add(
-            self.room.address, self.builder.mul(start, self.body.whole(self.room.size))
+            self.column.address, self.builder.mul(start, self.body.whole(self.column.size))
         )
         return Stored(address, like.format)
 
     def _bases(self) -> list[Value]:
         return [self.builder.mul(row, self.count) for row in self.rows]
 
-    def _bring_in(self) -> None:
-        """Turn eight rows of each array of classes into a column of vectors."""
-        body, bases = self.body, self._bases()
+    def _blocks(self, format_: str) -> Iterator[tuple[Value, Value | None]]:
+        """As many classes as there are lanes, and how many there are if there may be fewer."""
+        body, builder = self.body, self.builder
+        if is_masked(format_):
+            with body.loop(body.whole(0), self.count, body.lanes) as c:
+                yield c, builder.sub(self.count, c)
+            return
         whole = body.rounded_down(self.count)
+        with body.loop(body.whole(0), whole, body.lanes) as c:
+            yield c, None
+        rest = builder.sub(self.count, whole)
+        with builder.if_then(builder.icmp_signed(">", rest, body.whole(0))):
+            yield whole, rest
+
+    def _bring_in(self) -> None:
+        """Turn rows of each array of classes into a column of vectors."""
+        body, builder, bases = self.body, self.builder, self._bases()
         for number, (name, array) in enumerate(self.classes.items()):
-            if self.per_class[name]:
-                continue
-            with body.loop(body.whole(0), whole, LANES) as c:
-                loaded = [body.raw(array, self.builder.add(base, c), LANES) for base in bases]
+            for c, rest in () if self.per_class[name] else self._blocks(array.format):
+                loaded = [body.raw_run(array, builder.add(base, c), rest) for base in bases]
                 for k, column in enumerate(body.transposed(loaded)):
-                    at = self._place(number, self.builder.add(c, body.whole(k)))
-                    body.put(self.room, at, body.widened(column, array.format))
-            with body.loop(whole, self.count) as c:
-                loaded = [body.raw(array, self.builder.add(base, c)) for base in bases]
-                column = body.gathered(loaded)
-                body.put(self.room, self._place(number, c), body.widened(column, array.format))
+                    at = self._place(number, builder.add(c, body.whole(k)))
+                    body.put_raw(self.column, at, self.each.raw(column, array.format))
 
     def _take_out(self) -> None:
         """Turn columns of derivatives back into rows."""
-        body, bases = self.body, self._bases()
-        whole = body.rounded_down(self.count)
+        body, builder, bases = self.body, self.builder, self._bases()
         for number, array in enumerate(self.derivatives.values()):
             here = self._out(number, array)
-            with body.loop(body.whole(0), whole, LANES) as c:
-                at = self.builder.mul(c, body.whole(LANES))
+            for c, rest in self._blocks(array.format):
                 columns = [
-                    body.raw(here, self.builder.add(at, body.whole(LANES * k)), LANES)
-                    for k in range(LANES)
+                    body.raw_run(here, builder.mul(builder.add(c, body.whole(k)), lanes))
+                    for lanes in [body.whole(body.lanes)]
+                    for k in range(body.lanes)
                 ]
                 for base, one in zip(bases, body.transposed(columns), strict=True):
-                    body.put_raw(array, self.builder.add(base, c), one)
-            with body.loop(whole, self.count) as c:
-                column = body.raw(here, self.builder.mul(c, body.whole(LANES)), LANES)
-                for k, base in enumerate(bases):
-                    one = body.builder.extract_element(column, body.whole(k))
-                    body.put_raw(array, self.builder.add(base, c), one)
+                    body.put_raw_run(array, builder.add(base, c), one, rest)
 
     def _correct_hit(self, known: Known) -> None:
         """In a row that is ignored the first class gets the 0 that it has already."""
@@ -464,29 +557,43 @@ class Narrow(Rows):
         places = [
             self.builder.add(self._place(number, hit), body.whole(k)) for k, hit in enumerate(hits)
         ]
-        return Number(body.code, body.gathered([body.raw(self.room, at) for at in places]))
+        column = body.gathered([body.raw(self.column, at) for at in places])
+        return body.widened(column, self.column.format)
 
     def _pass(self, number: int, known: Known) -> Known:
         body, row = self.body, self.row
-        states = self.started(number)
+        of_row, states = self.each.known(known), self.started(number)
         last = number == len(row.passes) - 1
         asked, kept_now = row.sources(number), row.kept(number)
         before = [name for k in range(number) for name in row.kept(k) if name in asked]
+        ahead = number == 1 or len(row.passes) == 1
         with body.loop(body.whole(0), self.count) as c:
-            own: Known = {PLACE: body.number_of(c)} | self.fixed(number)
+            if ahead:
+                self._fetch_ahead(c)
+            own: Known = {PLACE: self.each.place(c)} | self.fixed(number)
             for index, (name, array) in enumerate(self.classes.items()):
                 if self.per_class[name]:
-                    own[name] = body.one(array, c)
+                    own[name] = self.each.one(array, c)
                 else:
-                    own[name] = body.run(self.room, self._place(index, c))
-            numbers = self.numbers(known | own | self.kept(before, c))
+                    column = body.raw(self.column, self._place(index, c), body.lanes)
+                    own[name] = self.each.number(column)
+            numbers = self.numbers({**of_row, **own, **self.kept(before, c)})
             self.absorb(states, numbers)
             self.keep(kept_now, c, numbers)
             for index, (name, array) in enumerate(self.derivatives.items() if last else ()):
-                at = self.builder.mul(c, body.whole(LANES))
-                body.put_run(self._out(index, array), at, body.code.number(numbers[name]))
-        return {
-            name: x
-            for one, state in states.items()
-            for name, x in self.finished(one, state.get()).items()
-        }
+                at = self.builder.mul(c, body.whole(body.lanes))
+                self.each.put(self._out(index, array), at, numbers[name])
+        return self._all_finished({one: self.each.state(state) for one, state in states.items()})
+
+    def _fetch_ahead(self, c: Value) -> None:
+        """While there is arithmetic to do: the next rows, and where the results of these go."""
+        body, builder = self.body, self.builder
+        at = builder.mul(c, body.whole(body.lanes))
+        here = builder.add(builder.mul(self.first, self.count), at)
+        there = builder.add(here, builder.mul(body.whole(body.lanes), self.count))
+        for name, array in self.classes.items():
+            if not self.per_class[name]:
+                body.prefetch(array, there)
+        if len(self.row.passes) > 1:
+            for array in self.derivatives.values():
+                body.prefetch(array, here, write=True)

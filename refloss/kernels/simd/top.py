@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from refloss.kernels.simd.writing import LANES, Body, Stored
 Value = Any  # of LLVM
 
 MANY = 2 * LANES
+AT_ONCE = 4
 
 _FLOATS = ir.VectorType(ir.FloatType(), MANY)
 _WHOLES = ir.VectorType(ir.IntType(32), MANY)
@@ -45,7 +47,7 @@ class Top:
         self.rooms = [cgutils.alloca_once(body.builder, one.type) for one in starts]
 
     def found(self, begin: Value, count: Value) -> list[Number]:
-        """The state after so many numbers from where the row begins, in half as many lanes."""
+        """The state after so many numbers from where the row begins, in as many lanes as usual."""
         body, builder = self.body, self.builder
         for room, value in zip(self.rooms, self.start, strict=True):
             builder.store(value, room)
@@ -56,7 +58,9 @@ class Top:
         with builder.if_then(builder.icmp_signed(">", rest, body.whole(0))):
             at = builder.add(begin, whole)
             self._absorb(body.some_lanes(self.array, at, rest, self.start[0]))
-        low, high = self._half(0), self._half(LANES)
+        if body.lanes == MANY:
+            return self._some(0)
+        low, high = self._some(0), self._some(LANES)
         joined: Callable[..., Sequence[Any]] = body.read(reductions.top_joined)
         return [body.code.number(x) for x in joined(*low, *high)]
 
@@ -74,11 +78,12 @@ class Top:
         for room, value in zip(self.rooms, found, strict=True):
             builder.store(value, room)
 
-    def _half(self, first: int) -> list[Number]:
+    def _some(self, first: int) -> list[Number]:
         """The state of some lanes: top, place, and NaN if there is one."""
         body, builder = self.body, self.builder
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(first, first + LANES)))
-        doubles = ir.VectorType(ir.DoubleType(), LANES)
+        count = body.lanes
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(first, first + count)))
+        doubles = ir.VectorType(ir.DoubleType(), count)
         parts = []
         for room in self.rooms[:3]:
             value = builder.load(room)
@@ -87,9 +92,44 @@ class Top:
             )
         top, poison = (Number(body.code, builder.fpext(parts[k], doubles)) for k in (0, 2))
         turn = Number(body.code, builder.sitofp(parts[1], doubles))
-        lane = Number(body.code, ir.Constant(doubles, [float(first + k) for k in range(LANES)]))
+        lane = Number(body.code, ir.Constant(doubles, [float(first + k) for k in range(count)]))
         place = body.read(place_of)(turn, lane)
         return [top, place, poison]
+
+
+class Peak:
+    """What `refloss.formula.reductions.peak_absorbed` makes of a row, in every lane.
+
+    Several vectors at a time, for the next comparison waits for the one before.
+    """
+
+    def __init__(self, body: Body, array: Stored) -> None:
+        self.body, self.array = body, array
+        self.start = _everywhere(_FLOATS, -math.inf)
+        self.rooms = [cgutils.alloca_once(body.builder, _FLOATS) for _ in range(AT_ONCE)]
+
+    def found(self, begin: Value, count: Value) -> list[Number]:
+        """The state after so many numbers from where the row begins."""
+        body, builder = self.body, self.body.builder
+        for room in self.rooms:
+            builder.store(self.start, room)
+        many = builder.and_(count, body.whole(-MANY * AT_ONCE))
+        with body.loop(body.whole(0), many, MANY * AT_ONCE) as c:
+            for k, room in enumerate(self.rooms):
+                at = builder.add(begin, builder.add(c, body.whole(MANY * k)))
+                self._absorb(room, body.raw(self.array, at, MANY))
+        with body.loop(many, count, MANY) as c:
+            at, rest = builder.add(begin, c), builder.sub(count, c)
+            self._absorb(self.rooms[0], body.some_lanes(self.array, at, rest, self.start))
+        for room in self.rooms[1:]:
+            self._absorb(self.rooms[0], builder.load(room))
+        doubles = ir.VectorType(ir.DoubleType(), MANY)
+        return [Number(body.code, builder.fpext(builder.load(self.rooms[0]), doubles))]
+
+    def _absorb(self, room: Value, z: Value) -> None:
+        builder = self.body.builder
+        top = builder.load(room)
+        builder.store(builder.select(builder.fcmp_ordered(">", z, top), z, top), room)
 
 
 def place_of(turn: Any, lane: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from refloss.formula import reductions
 from refloss.formula.emitted import DOUBLE, Code, Flag, Number, meaning
 from refloss.formula.reading import read
-from refloss.kernels.simd.writing import LANES, Body, Stored
+from refloss.kernels.simd.writing import Body, Stored
 
 RUN = 32  # numbers of a lane that are added up plainly where the results have few digits
 
@@ -23,7 +23,7 @@ class Total:
         self.body = body
         self.is_plain = one_sign and not body.kind.keeps_lost
         self.run = body.variables([body.code.number(0)])
-        words = meaning(Code(body.builder, DOUBLE, cuda=False, lanes=LANES))
+        words = meaning(Code(body.builder, DOUBLE, cuda=False, lanes=body.lanes))
         self.absorbed = read(reductions.total_absorbed, words)
         self.joined = read(reductions.total_joined, words)
         zeros = [body.code.number(x) for x in reductions.TOTAL]
@@ -39,7 +39,7 @@ class Total:
         if not self.is_plain:
             self.absorb(x, where)
             return
-        builder, last = self.body.builder, self.body.whole(LANES * (RUN - 1))
+        builder, last = self.body.builder, self.body.whole(self.body.lanes * (RUN - 1))
         (plain,) = self.run.get()
         self.run.set([plain + x], where)
         with builder.if_then(builder.icmp_signed("==", builder.and_(i, last), last)):
@@ -55,7 +55,7 @@ class Total:
         if self.is_plain:
             self._end_run()
         state = self.state.get()
-        distance = LANES // 2
+        distance = self.body.lanes // 2
         while distance:
             state = list(self.joined(*state, *(self.body.turned(x, distance) for x in state)))
             distance //= 2

@@ -37,6 +37,12 @@ _TYPES = {
 FORMATS = tuple(_TYPES)
 MASKED = (_FLOAT, _DOUBLE)  # of which every CPU with vectors can load and store some lanes
 
+
+def is_masked(format_: str) -> bool:
+    """Whether some lanes of a vector in this format can be loaded and stored."""
+    return _TYPES[format_] in MASKED
+
+
 Value = Any  # of LLVM
 
 
@@ -61,11 +67,11 @@ class Stored:
 class Body:
     """The body of a kernel, and the place in it where the next instruction goes."""
 
-    def __init__(self, builder: Any, kind: Kind) -> None:
-        self.builder, self.kind = builder, kind
-        self.code = Code(builder, kind, cuda=False, lanes=LANES)
-        words = meaning(self.code)
-        self.read: Callable[[Formula], Formula] = cache(lambda formula: read(formula, words))
+    def __init__(self, builder: Any, kind: Kind, lanes: int = LANES) -> None:
+        self.builder, self.kind, self.lanes = builder, kind, lanes
+        self.code = Code(builder, kind, cuda=False, lanes=lanes)
+        self.words = meaning(self.code)
+        self.read: Callable[[Formula], Formula] = cache(lambda formula: read(formula, self.words))
 
     # Whole numbers and loops
 
@@ -101,10 +107,11 @@ class Body:
                 self.put_raw(copy, k, self.raw(array, builder.add(whole, k)))
         with self.loop(none, self.whole(2)) as turn:
             is_rest = builder.icmp_signed("!=", turn, none)
-            some = builder.select(builder.icmp_signed(">", rest, none), self.whole(LANES), none)
+            full = self.whole(self.lanes)
+            some = builder.select(builder.icmp_signed(">", rest, none), full, none)
             start = builder.select(is_rest, whole, first)
             stop = builder.select(is_rest, builder.add(whole, some), whole)
-            lanes = self.first(builder.select(is_rest, rest, self.whole(LANES)))
+            lanes = self.first(builder.select(is_rest, rest, full))
 
             def place(array: Stored, room: Stored) -> Stored:
                 begin = builder.mul(whole, self.whole(array.size))
@@ -113,7 +120,7 @@ class Body:
 
             sources = list(map(place, arrays, copies))
             targets = list(map(place, written, results))
-            with self.loop(start, stop, LANES) as i:
+            with self.loop(start, stop, self.lanes) as i:
                 yield i, sources, targets, lanes
         for array, result in zip(written, results, strict=True):
             there = rest if array.missing is None else builder.select(array.missing, none, rest)
@@ -122,13 +129,13 @@ class Body:
 
     def _room(self, format_: str) -> Stored:
         """Room for a run, with zeros in it."""
-        zeros = ir.Constant(_lanes_of(format_), None)
+        zeros = ir.Constant(self._lanes_of(format_), None)
         room = cgutils.alloca_once_value(self.builder, zeros)
         return Stored(self.builder.ptrtoint(room, _I64), format_)
 
     def rounded_down(self, n: Value) -> Value:
         """The largest multiple of the lanes up to n >= 0."""
-        return self.builder.and_(n, self.whole(-LANES))
+        return self.builder.and_(n, self.whole(-self.lanes))
 
     def smaller(self, m: Value, n: Value) -> Value:
         """The smaller of two indices."""
@@ -144,12 +151,13 @@ class Body:
 
     def counted_from(self, n: Value) -> Number:
         """Neighbouring indices as numbers, one in each lane."""
-        lanes = ir.Constant(ir.VectorType(self.kind.type, LANES), [float(k) for k in range(LANES)])
+        numbers = [float(k) for k in range(self.lanes)]
+        lanes = ir.Constant(ir.VectorType(self.kind.type, self.lanes), numbers)
         return self.number_of(n) + Number(self.code, lanes)
 
     def first(self, count: Value) -> Flag:
         """Whether a lane is one of the first so many."""
-        return Flag(self.code, self._first_of(LANES, count))
+        return Flag(self.code, self._first_of(self.lanes, count))
 
     def _first_of(self, lanes: int, count: Value) -> Value:
         places = ir.Constant(ir.VectorType(_I64, lanes), list(range(lanes)))
@@ -164,7 +172,8 @@ class Body:
 
     def turned(self, x: Number, distance: int) -> Number:
         """What the lane at a distance has."""
-        return Number(self.code, self._shuffled(x.value, [k ^ distance for k in range(LANES)]))
+        order = [k ^ distance for k in range(self.lanes)]
+        return Number(self.code, self._shuffled(x.value, order))
 
     def lane(self, x: Number, k: int) -> Number:
         """One lane's number; of a single number, that."""
@@ -174,10 +183,13 @@ class Body:
 
     def gathered(self, values: Sequence[Value]) -> Value:
         """A vector of one value for each lane."""
-        made = ir.Constant(ir.VectorType(values[0].type, LANES), ir.Undefined)
+        made = ir.Constant(ir.VectorType(values[0].type, self.lanes), ir.Undefined)
         for k, value in enumerate(values):
             made = self.builder.insert_element(made, value, _I32(k))
         return made
+
+    def _lanes_of(self, format_: str) -> Any:
+        return ir.VectorType(_TYPES[format_], self.lanes)
 
     def _shuffled(self, value: Value, order: Sequence[int], other: Value = None) -> Value:
         if other is None:
@@ -186,19 +198,21 @@ class Body:
         return self.builder.shuffle_vector(value, other, places)
 
     def transposed(self, rows: Sequence[Value]) -> list[Value]:
-        """Eight vectors as a matrix, the other way round."""
+        """As many vectors as there are lanes, as a matrix, the other way round."""
         rows = list(rows)
-        distance = LANES // 2
+        distance = self.lanes // 2
         while distance:
-            for k in range(LANES):
+            for k in range(self.lanes):
                 if k & distance:
                     continue
                 a, b = rows[k], rows[k + distance]
                 low = [
-                    lane if not lane & distance else LANES + lane - distance for lane in range(8)
+                    lane + (self.lanes - distance if lane & distance else 0)
+                    for lane in range(self.lanes)
                 ]
                 high = [
-                    lane + distance if not lane & distance else LANES + lane for lane in range(8)
+                    lane + (self.lanes if lane & distance else distance)
+                    for lane in range(self.lanes)
                 ]
                 rows[k] = self._shuffled(a, low, b)
                 rows[k + distance] = self._shuffled(a, high, b)
@@ -231,7 +245,22 @@ class Body:
 
     def run(self, array: Stored, index: Value) -> Number:
         """Neighbouring numbers of an array, one in each lane."""
-        return self.widened(self.raw(array, index, LANES), array.format)
+        return self.widened(self.raw(array, index, self.lanes), array.format)
+
+    def raw_run(self, array: Stored, index: Value, count: Value | None = None) -> Value:
+        """Neighbouring numbers as they are stored, or so many of them."""
+        if count is None:
+            return self.raw(array, index, self.lanes)
+        return self.some_raw(array, index, count)
+
+    def put_raw_run(
+        self, array: Stored, index: Value, value: Value, count: Value | None = None
+    ) -> None:
+        """Store neighbouring numbers, or so many of them."""
+        if count is None:
+            self.put_raw(array, index, value)
+        else:
+            self.put_raw_some(array, index, value, count)
 
     def some(self, array: Stored, index: Value, count: Value) -> Number:
         """Fewer neighbouring numbers than there are lanes; zeros in the others."""
@@ -239,14 +268,14 @@ class Body:
 
     def some_raw(self, array: Stored, index: Value, count: Value) -> Value:
         """The same as they are stored."""
-        kind = _lanes_of(array.format)
+        kind = self._lanes_of(array.format)
         if kind.element in MASKED:
             return self.some_lanes(array, index, count, ir.Constant(kind, None))
         here = self._room(array.format)
-        self.put_raw(here, self.whole(0), ir.Constant(_lanes_of(array.format), None))
+        self.put_raw(here, self.whole(0), ir.Constant(self._lanes_of(array.format), None))
         with self.loop(self.whole(0), count) as k:
             self.put_raw(here, k, self.raw(array, self.builder.add(index, k)))
-        return self.raw(here, self.whole(0), LANES)
+        return self.raw(here, self.whole(0), self.lanes)
 
     def some_lanes(self, array: Stored, index: Value, count: Value, others: Value) -> Value:
         """Fewer numbers of a masked format than a vector has lanes, and others' in their place."""
@@ -266,6 +295,10 @@ class Body:
     def put_some(self, array: Stored, index: Value, x: Number, count: Value) -> None:
         """Round the first lanes into an array."""
         narrow = self.narrowed(Number(self.code, self.code.spread(x.value)), array.format)
+        self.put_raw_some(array, index, narrow, count)
+
+    def put_raw_some(self, array: Stored, index: Value, narrow: Value, count: Value) -> None:
+        """The same of what is in the array's format already."""
         if narrow.type.element in MASKED:
             place = self._pointer(array, index, narrow.type)
             there = self.first(count).value
@@ -391,10 +424,6 @@ _SHORT = {
 FAR = 200  # an exponent beyond both
 
 
-def _lanes_of(format_: str) -> Any:
-    return ir.VectorType(_TYPES[format_], LANES)
-
-
 def _like(kind: Any, value: Value) -> Any:
     vector = isinstance(value.type, ir.VectorType)
     return ir.VectorType(kind, value.type.count) if vector else kind
@@ -412,7 +441,12 @@ class Variables:
     def __init__(self, body: Body, numbers: Sequence[Number], in_lanes: bool) -> None:
         self.body, self.in_lanes = body, in_lanes
         self.rooms = [cgutils.alloca_once(body.builder, self._value(x).type) for x in numbers]
-        self.set(numbers)
+        self.numbers = numbers
+        self.start()
+
+    def start(self) -> None:
+        """As they were in the beginning."""
+        self.set(self.numbers)
 
     def _value(self, x: Number) -> Value:
         return self.body.code.spread(x.value) if self.in_lanes else x.value
