@@ -10,15 +10,14 @@ import numpy as np
 
 from refloss.formula.emitted import DOUBLE, Kind
 from refloss.formula.paired import PAIRED
-from refloss.quantities import Wiring, is_lonely, is_plain, rescaled, scaled, wiring_of
+from refloss.kernels.named import DENOMINATOR, RATE, UPSTREAM
+from refloss.quantities import Wiring, is_lonely, is_unsmoothed, rescaled, scaled, wiring_of
 
 if TYPE_CHECKING:
     from refloss.evaluation import Plan, Wanted
 
 Array = Any
 Formula = Callable[..., Any]
-
-UPSTREAM, DENOMINATOR, RATE = "upstream", "denominator", "rate"
 
 
 class Call:
@@ -84,6 +83,6 @@ class Call:
             tuple(self.scalars),
             plan.weight is None,
             is_lonely(plan, self.in_steps),
-            is_plain(plan),
+            is_unsmoothed(plan),
             self.kind.name,
         )

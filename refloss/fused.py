@@ -17,11 +17,11 @@ import numpy as np
 
 from refloss import calls
 from refloss.arguments import namespace, native
-from refloss.calls import UPSTREAM
 from refloss.formula.emitted import DOUBLE, SINGLE, WORKING, Kind
 from refloss.kernels.cuda import arrays, elements, rows, target
 from refloss.kernels.cuda.elements import TOTAL, Element
 from refloss.kernels.cuda.rows import Formats, Row, Shape
+from refloss.kernels.named import UPSTREAM
 
 if TYPE_CHECKING:
     from refloss.evaluation import Answer, Plan, Wanted

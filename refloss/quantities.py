@@ -92,6 +92,14 @@ def mass_times_gap(mass: Any, gap: Any) -> Any:
     return where(gap == 0, 0, product(mass, gap))
 
 
+def even_gaps(
+    hit_gap: Any, hit_mass: Any, smoothing: Any, classes: Any, top: Any, input_sum: Any
+) -> Any:
+    """The sum of mass times gap, where all classes but the target's have the same mass."""
+    others = (classes * top - input_sum) - hit_gap
+    return hit_mass * hit_gap + quotient(smoothing, classes) * others
+
+
 def in_parts(gap_sum: Any, total_mass: Any, log_mass: Any) -> Any:
     """The sum of mass times surprise, from that of mass times gap."""
     return where(gap_sum < INFINITY, gap_sum + product(total_mass, log_mass), gap_sum)
@@ -325,7 +333,7 @@ def is_lonely(plan: Plan, in_steps: bool) -> bool:
     return plan.weight is None or (in_steps and has_finite_sum(plan.weight))
 
 
-def is_plain(plan: Plan) -> bool:
+def is_unsmoothed(plan: Plan) -> bool:
     """Whether nothing is smoothed."""
     return plan.parameters.get("smoothing") == 0
 
@@ -371,7 +379,7 @@ class RowWiring(Wiring):
             table.make("drift", drift)
             self._others("other_drift", "drift")
         if plan.mass is not None:
-            bare = {"smoothing": 0.0} if self.in_steps and is_plain(plan) else {}
+            bare = {"smoothing": 0.0} if self.in_steps and is_unsmoothed(plan) else {}
             table.make("mass", plan.mass, **bare)
             table.reduce("sum", ["mass"], ["total_mass"])
             self._others("other_mass", "mass")
@@ -519,8 +527,12 @@ class RowWiring(Wiring):
             source = table.make(f"{name}_hit", formula, **renamed)
         elif self.in_steps and _named(formula) == {"mass", "surprise"}:
             # their product: what does not wait for the sum of the decays is summed beside it
-            table.make(f"{name}_each", mass_times_gap)
-            table.reduce("sum", [f"{name}_each"], ["gap_sum"])
+            if self.in_pairs and self.even:
+                table.reduce("sum", ["input"], ["input_sum"])
+                table.make("gap_sum", even_gaps)
+            else:
+                table.make(f"{name}_each", mass_times_gap)
+                table.reduce("sum", [f"{name}_each"], ["gap_sum"])
             source = table.make(f"{name}_all", in_parts)
         else:
             source = table.make(f"{name}_each", formula)

@@ -23,6 +23,7 @@ from refloss.vectorised import (
     Elements,
     Prepared,
     Rows,
+    are_moderate,
     arrays_of,
     narrow,
     prepare,
@@ -79,6 +80,8 @@ class Again:
         # kernels have a place for values, those of rows even where none are wanted
         self.value_shape = plan.shape if prepared.writes_value else (1,)
         self.gives_value = isinstance(prepared, Rows) or prepared.has_value
+        self.in_pairs = isinstance(prepared, Rows) and prepared.marks > 0
+        self.looks_for_pairs = plan.formulas.in_pairs
         self.is_simple = prepared.model.dtype.name in SIMPLE
         is_all = prepared.wanted == list(range(len(prepared.sources)))
         self.gives_all = is_all and not prepared.widens and not prepared.has_numbers
@@ -89,7 +92,7 @@ class Again:
             if any_wrong(values[place], wrong):
                 return None
         prepared, denominator = self.prepared, self.denominator
-        if self.weight is not None and not is_usual(values[self.weight]):
+        if self.weight is not None and not self._is_usual(values[self.weight]):
             return None
         given = [values[k] if type(k) is int else k for k in self.order]
         if prepared.widens:
@@ -132,6 +135,12 @@ class Again:
         if self.gives_all:
             return Answer(value, found[: prepared.split], found[prepared.split :])
         return Answer(value, *prepared.parts(found))
+
+    def _is_usual(self, weight: Array) -> bool:
+        """Whether weights leave the arithmetic and the wiring as they are."""
+        if not is_usual(weight):
+            return False
+        return not self.looks_for_pairs or are_moderate(weight) == self.in_pairs
 
     def _reduced(self, totals: Sequence[tuple[float, float]], denominator: float) -> Any:
         if self.is_simple and len(totals) == 1 and denominator > 0:

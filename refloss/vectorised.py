@@ -18,15 +18,16 @@ import numpy as np
 
 from refloss import calls
 from refloss.arguments import dtype_name, native
-from refloss.calls import UPSTREAM
 from refloss.evaluation import Answer, Wanted, reduced, runs
 from refloss.formula.emitted import DOUBLE, WORKING, Kind
 from refloss.formula.paired import PAIRED
 from refloss.kernels import threads
 from refloss.kernels.address import address_of, plain
+from refloss.kernels.named import UPSTREAM
 from refloss.kernels.simd import elements, rows
+from refloss.kernels.simd.classes import SMOOTHING, WEIGHTS
 from refloss.kernels.simd.elements import Element
-from refloss.kernels.simd.rows import NARROW, Formats, Row
+from refloss.kernels.simd.rows import DERIVATIVES, NARROW, VALUE, Formats, Row
 
 if TYPE_CHECKING:
     from refloss.evaluation import Plan
@@ -74,9 +75,25 @@ def fits_pairs(plan: Plan) -> bool:
     """Whether pairs of float32 have digits enough for a row's classes."""
     if not plan.formulas.in_pairs or plan.classes > MOST_CLASSES:
         return False
+    if 0 < plan.parameters["smoothing"] < SMOOTHING:
+        return False
     of_classes = [one for one in plan.arrays.values() if one.ndim == 3]
-    of_classes += [] if plan.weight is None else [plan.weight]
+    if plan.weight is not None:
+        if not are_moderate(plan.weight):
+            return False
+        of_classes.append(plan.weight)
     return all(native(one) == np.float32 for one in of_classes)
+
+
+def are_moderate(weight: Array) -> bool:
+    """Whether weights are numbers that masses in pairs may be made with."""
+    if weight.size == 0:
+        return False
+    with np.errstate(invalid="ignore"):  # bfloat16's comparison flags a NaN
+        least, largest = weight.min().item(), weight.max().item()
+        if not (least >= 0 and largest <= WEIGHTS[1]):
+            return False
+        return least >= WEIGHTS[0] or not ((weight > 0) & (weight < WEIGHTS[0])).any()
 
 
 def may_lift(factor: Array) -> bool:
@@ -468,22 +485,33 @@ class RowRun(Run):
         high, low, instead = map(float, room.given)
         if high == high or not prepared.marks:
             return high, low
-        marked = rows_.start + np.flatnonzero(room.marks[: rows_.stop - rows_.start])
-        return instead, low, *self._again(marked, given, written)
+        marks = room.marks[: rows_.stop - rows_.start].copy()  # the room may be given away
+        found = [instead, low]
+        # rows whose values count, and those of which nothing but derivatives does
+        for asked in (marks & VALUE != 0, marks == DERIVATIVES):
+            again = np.flatnonzero(asked)
+            if again.size:
+                total = self._again(rows_.start + again, marks[again], given, written)
+                found += total if marks[again[0]] & VALUE else ()
+        return tuple(found)
 
-    def _again(self, marked: Array, given: Sequence[Array], written: Sequence[Array]) -> Parts:
-        """The rows that were not usual, in doubles; what their values come to."""
+    def _again(
+        self, places: Array, marks: Array, given: Sequence[Array], written: Sequence[Array]
+    ) -> Parts:
+        """Rows that were not usual, in doubles; what their values come to."""
         prepared = self.prepared.in_doubles()
         taken = [
-            one if name in prepared.fixed else plain(one[marked])
+            one if name in prepared.fixed or one.ndim == 0 else plain(one[places])
             for name, one in zip(prepared.order, given, strict=True)
         ]
-        made = [np.empty((len(marked), *one.shape[1:]), one.dtype) for one in written]
+        made = [np.empty((len(places), *one.shape[1:]), one.dtype) for one in written]
         addresses = tuple(map(address_of, (*taken, *made)))
-        room = prepared.run_kernel(addresses, self.scalars, slice(0, len(marked)))
-        first = 0 if prepared.writes_value else 1
-        for whole, part in zip(written[first:], made[first:], strict=True):
-            whole[marked] = part
+        room = prepared.run_kernel(addresses, self.scalars, slice(0, len(places)))
+        if prepared.writes_value and marks[0] & VALUE:
+            written[0][places] = made[0]
+        asked = marks & DERIVATIVES != 0
+        for whole, part in zip(written[1:], made[1:], strict=True):
+            whole[places[asked]] = part[asked]
         return float(room.given[0]), float(room.given[1])
 
 
@@ -521,5 +549,6 @@ def room_of(kept: int, marks: int = 0) -> Room:
     """Memory of this thread, for so many doubles and marks."""
     found: Room | None = getattr(_mine, "room", None)
     if found is None or found.extents[0] < kept or found.extents[1] < marks:
-        found = _mine.room = Room(kept, marks)
+        before = (0, 0) if found is None else found.extents
+        found = _mine.room = Room(max(before[0], kept), max(before[1], marks))
     return found

@@ -33,7 +33,7 @@ ALLOWED = {
     ),
     r"refloss\.vectors": r"refloss\.(formula\b.*|blocks|evaluation)",
     r"refloss\.quantities": r"refloss\.(formula\b.*|blocks|evaluation|kernels\.named)",
-    r"refloss\.calls": r"refloss\.(evaluation|quantities|formula\b.*)",
+    r"refloss\.calls": r"refloss\.(evaluation|quantities|kernels\.named|formula\b.*)",
     r"refloss\.(fused|vectorised)": (
         r"refloss\.(arguments|calls|evaluation|quantities|kernels\b.*|formula\b.*)"
     ),

@@ -38,12 +38,12 @@ FADING = 64  # the power of two that a fading exponential carries: it is above 0
 FADED = 130.0  # the gap beyond which it counts for nothing
 REACH = 4096.0  # the largest logits that it is taken of
 EXP_DEGREE = 8
-LN2 = float(np.float32(math.log(2)))  # times a whole number below 2^8 and an argument: no rounding
+LN2 = float(np.float32(math.log(2)))  # a logit less a multiple of it, where it is small, is exact
 LN2_LOW = float(np.float32(math.log(2) - LN2))
 
 
 class Pair:
-    """(high + low) factor / 2^scale in each lane.
+    """(high + low) factor / 2^scale in each lane, low being about what rounding left of high.
 
     ``low`` is None where the number is one of float32; ``factor``, one of the row's numbers, is
     None for 1.
@@ -149,18 +149,15 @@ class Pair:
             factor = other if self.factor is None else self.factor * other
             return Pair(self.code, self.high, self.low, self.scale, factor)
         x, y = self.multiplied(), other.multiplied()
-        product = x.times(y)
-        if x.low is None or y.low is None:
-            return product
-        # the parts of an exponential are nearer to each other than those of other pairs
-        low = self.code.fma(x.low, y.at(0).low if x.scale else y.low, product.low)
-        return Pair(self.code, product.high, low, product.scale)
+        if x.scale and y.scale:  # what is small in one is near 1 in the other
+            x, y = x.at(FADING // 2), y.at(FADING // 2)
+        return x.times(y)
 
     __rmul__ = __mul__
 
     def times(self, other: Pair) -> Pair:
-        """The product of two without factors; the second gives up its power of two."""
-        other, fma = other.at(0) if self.scale else other, self.code.fma
+        """The product of two without factors."""
+        fma = self.code.fma
         high = self.high * other.high
         low = fma(self.high, other.high, -high)
         if other.low is not None:
@@ -324,10 +321,11 @@ class Pairs:
         r = fma(-n, LN2, z)
         low = fma(n, -LN2_LOW, self.drift)
         q = self._series(factorials(EXP_DEGREE)[2:], r)
-        # e^r (1 + low) as 1 + r and what is left
-        high = 1 + r
-        rest = fma(q, r * r, r - (high - 1))
-        rest = fma(high + rest, low, rest)
+        # e^r (1 + low): 1 + r and what is left, then its nearest number and what is left
+        first = 1 + r
+        rest = fma(q, r * r, r - (first - 1))
+        high = first + rest
+        rest = fma(high, low, rest - (high - first))
         bits = parts.bits(shifted)
         bits, lift = parts.together(bits, self.lift)
         power = builder.add(builder.shl(bits, parts.integer(SINGLE.shift, bits)), lift)
@@ -368,7 +366,8 @@ def meaning(code: Pairs, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return where(x < 0, -x, x)
 
     def product(mass: Any, x: Any) -> Any:
-        if not isinstance(mass, Pair) or mass.factor is not None:
+        fades = isinstance(mass, Pair) and mass.scale and mass.factor is not None
+        if fades or not isinstance(mass, Pair):
             return mass * x  # a probability, or what counts for the row: nothing infinite is there
         return where(mass == 0, 0, mass * x)
 

@@ -3,3 +3,6 @@
 PLACE = "place"  # the number of a class in its row
 LABEL = "label"  # the number of the target's class, -1 in a row that is ignored
 HIT = "hit_"  # before a quantity: its number at the target's class
+
+# What derivatives are multiplied with, and what all values are divided by, or its reciprocal
+UPSTREAM, DENOMINATOR, RATE = "upstream", "denominator", "rate"

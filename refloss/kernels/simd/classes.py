@@ -19,9 +19,13 @@ from refloss.kernels.simd.writing import Body, Stored, Variables
 
 Value = Any  # of LLVM
 
-# A state of a reduction, or a factor, that is neither 0 nor in here makes a row an unusual one: it
-# has an infinity or a NaN, or products would leave float32's range on the way
-STATES = FACTORS = (2.0**-100, 2.0**60)
+# What the numbers of a usual row are, but for 0. Of larger masses and factors, products with what
+# fades beyond `refloss.formula.paired.FADED` would not be below float32; nothing else leaves its
+# range on the way either.
+SUMS, MASSES = (0.0, 2.0**60), (2.0**-100, 2.0**12)
+FACTORS = (2.0**-64, 2.0**24)
+WEIGHTS = (2.0**-30, 2.0**12)
+SMOOTHING = 2.0**-60
 
 
 class Places:
@@ -60,6 +64,10 @@ class InDoubles:
     def run(self, array: Stored, at: Value, rest: Value | None = None) -> Any:
         """Neighbouring numbers of an array, or the last of them."""
         return self.body.run(array, at) if rest is None else self.body.some(array, at, rest)
+
+    def loaded(self, name: str, x: Any) -> Any:
+        """An array's numbers as they are used."""
+        return x
 
     def one(self, array: Stored, at: Value) -> Any:
         """One number of an array."""
@@ -121,8 +129,10 @@ class PairStates:
         names = parameters(one.formula("absorbed"))[: len(one.start)]
         # what counts, places and what is compared are numbers of float32
         self.is_exact = [name not in ("tail", "high", "big") for name in names]
-        fading, plain = (FADING, self.pairs.factor), (0, None)
-        self.measures = [fading if name == "tail" else plain for name in names]
+        measures = {"tail": (FADING, self.pairs.factor)}
+        if one.kind == "sum" and one.each[0] != "input":
+            measures["high"] = (FADING, None)
+        self.measures = [measures.get(name, (0, None)) for name in names]
         kind = ir.VectorType(ir.FloatType(), each.body.lanes)
         count = len(names) + self.is_exact.count(False)
         self.rooms = [cgutils.alloca_once(self.builder, kind) for _ in range(count)]
@@ -188,6 +198,10 @@ class InPairs(InDoubles):
         raw = body.raw(array, at, lanes) if rest is None else body.some_raw(array, at, rest)
         return self.of_parts.exact(raw)
 
+    def loaded(self, name: str, x: Any) -> Any:
+        """Masses carry a power of two: they may be as small as the smallest there are."""
+        return x.at(FADING) if name == "target" else x
+
     def one(self, array: Stored, at: Value) -> Any:
         return self.of_parts.exact(self.body.raw(array, at))
 
@@ -250,17 +264,6 @@ class InPairs(InDoubles):
         ]
         factor = self.of_parts.factor if is_fading else None
         return Pair(self.of_parts, parts[0], None if exact else parts[1], scale, factor)
-
-    def zero(self) -> Any:
-        """Nothing, in the place of a class's number."""
-        return self.of_parts.exact(ir.Constant(ir.FloatType(), 0.0))
-
-    def zeros(self, how: Any) -> Any:
-        """And in the place of one that was put away."""
-        if how is None:
-            return NOTHING
-        zero = self.zero().high
-        return Pair(self.of_parts, zero, zero, how[0], self.of_parts.factor if how[2] else None)
 
     def within(self, ends: tuple[float, float], numbers: Iterable[Number]) -> Flag:
         """Whether the size of each number is 0 or between two ends."""

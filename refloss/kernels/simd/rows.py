@@ -2,9 +2,10 @@
 
 A kernel goes through a row as often as its quantities need of each other
 (`refloss.quantities.Table.passes`) while the row is near, and writes the derivatives in the last
-pass. *Wide* rows are taken eight classes at a time, and what the lanes have found is joined.
-*Narrow* rows are taken eight rows at a time, one in each lane, class by class: what is known of a
-row is then a vector as well, and nothing has to be joined.
+pass. Of *wide* rows as many classes are taken at a time as there are lanes, and what those found is
+joined. Of *narrow* rows as many rows are taken at a time, one in each lane, class by class: what is
+known of a row is then a vector as well, and nothing has to be joined. There are eight lanes of
+float64, or sixteen of pairs of float32.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from refloss.formula.emitted import NOTHING, Flag, Kind, Number
-from refloss.formula.paired import PAIRED, Pair
-from refloss.kernels.named import HIT, LABEL, PLACE
-from refloss.kernels.simd.classes import FACTORS, STATES, InDoubles, InPairs
+from refloss.formula.paired import PAIRED
+from refloss.kernels.named import HIT, LABEL, PLACE, RATE, UPSTREAM
+from refloss.kernels.simd.classes import FACTORS, MASSES, SUMS, InDoubles, InPairs
 from refloss.kernels.simd.top import Peak, Top
 from refloss.kernels.simd.totals import Total
 from refloss.kernels.simd.writing import LANES, Body, Stored, Variables, is_masked, kernel
 
 Value = Any  # of LLVM
 Known = dict[str, Any]
+
+# What a mark asks to be computed again, and sums that nothing but the value is made of
+VALUE, DERIVATIVES = 1, 2
+ONLY_OF_VALUES = ("gap_sum", "input_sum")
 
 PART = 1 << 12  # classes of a wide row that are taken before what lanes have found is joined
 NARROW = 384  # rows of up to so many classes are taken side by side
@@ -117,9 +122,10 @@ def make_kernel(row: Row, formats: Formats, narrow: bool, kind: Kind, key: Any) 
     """A kernel of addresses, scalars and extents.
 
     The addresses are those of arrays of classes (R, C), arrays of rows (R,), labels if there are
-    any, values, derivatives (R, C), a pair for the total, and room for what is kept; the extents
-    are the first row, the one after the last, and C. Last comes whether the values are summed into
-    the pair instead of written.
+    any, values, derivatives (R, C), a pair for the total and a number more, room for what is kept,
+    and for pairs of float32 a byte for a mark of each row; the extents are the first row, the one
+    after the last, and C. Last comes whether the values are summed into the pair instead of
+    written. Where a row is marked the pair's first is NaN, and the number behind stands for it.
     """
 
     def write(builder: Any, values: Sequence[Value]) -> None:
@@ -152,7 +158,9 @@ class Rows:
         self.each = InDoubles(body) if self.pairs is None else self.pairs
         self.column = Stored(self.room.address, self.each.column)
         self.kept_how: dict[str, Any] = {}  # of what is kept, all that is known about it
-        self.usual: Flag | None = None  # where marks are asked for: whether a row needs none
+        # where marks are asked for: whether a row needs none, and its value neither
+        self.usual: Flag | None = None
+        self.usual_value: Flag | None = None
         self.some_marked = cgutils.alloca_once_value(self.builder, ir.Constant(ir.IntType(1), 0))
         self.per_class = dict(zip(row.classes, row.per_class, strict=True))
         self.shared = dict(zip(row.of_row, row.shared, strict=True))
@@ -186,7 +194,7 @@ class Rows:
     def _all_finished(self, states: Mapping[Any, Sequence[Number]]) -> Known:
         found: Known = {}
         for one, state in states.items():
-            self.looked_at(state)
+            self.looked_at(one, state)
             found |= self.finished(one, state)
         return found
 
@@ -214,43 +222,46 @@ class Rows:
         """The states of a pass, before the first class."""
         return {one: self.each.started(one) for one in self.row.passes[number]}
 
-    def looked_at(self, states: Iterable[Number]) -> None:
-        """Whether a row is still a usual one after a pass that came to this."""
-        if self.pairs is not None:
-            found = self.pairs.within(STATES, states)
-            self.usual = found if self.usual is None else self.usual & found
+    def looked_at(self, one: Any, states: Iterable[Number]) -> None:
+        """Whether a row is still a usual one after a reduction that came to this."""
+        if self.pairs is None:
+            return
+        if one.kind == "sum" and one.gives[0] in ONLY_OF_VALUES:
+            found = self.pairs.within(SUMS, states)
+            self.usual_value = both_hold(self.usual_value, found)
+            return
+        found = self.pairs.within(MASSES if one.kind == "sum" else SUMS, states)
+        self.usual = both_hold(self.usual, found)
 
     def mark(self, known: Known, i: Value) -> Flag | None:
-        """Mark the rows that are not usual, for who computes them again; where the others are."""
+        """Mark what is not usual of rows, for who computes it again; where values are usual.
+
+        A mark is one of `VALUE` and `DERIVATIVES`, or both: of two calls of which one asks for
+        more, each number is computed alike in both.
+        """
         if self.pairs is None or self.marks is None:
             return None
-        usual, factors = self.usual, self._factors(self.pairs, known)
-        assert usual is not None
-        usual = usual & self.pairs.of_parts.in_reach
-        if factors:
-            usual = usual & self.pairs.within(FACTORS, factors)
+        usual = both_hold(self.usual, self.pairs.of_parts.in_reach)
+        value = both_hold(usual, self.usual_value)
+        factor = known[UPSTREAM] * known[RATE]
+        derivatives = usual & self.pairs.within(FACTORS, [factor])
+        asked = ((VALUE, value, self.row.value), (DERIVATIVES, derivatives, self.row.derivatives))
         builder = self.builder
-        unusual = builder.not_(usual.value)
-        lanes = ir.VectorType(ir.IntType(8), self.body.lanes)
-        at = builder.sub(i, self.begin)
-        if isinstance(unusual.type, ir.VectorType):
-            self.body.put_raw(self.marks, at, builder.zext(unusual, lanes))
-            bits = builder.bitcast(unusual, ir.IntType(self.body.lanes))
+        found = None
+        for bit, flag, wanted in asked:
+            if wanted:
+                byte = _like(ir.IntType(8), flag.value)
+                marked = builder.zext(builder.not_(flag.value), byte)
+                marked = builder.mul(marked, _everywhere(byte, bit))
+                found = marked if found is None else builder.or_(found, marked)
+        assert found is not None
+        self.body.put_raw(self.marks, builder.sub(i, self.begin), found)
+        some = builder.icmp_unsigned("!=", found, _everywhere(found.type, 0))
+        if isinstance(some.type, ir.VectorType):
+            bits = builder.bitcast(some, ir.IntType(self.body.lanes))
             some = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
-        else:
-            self.body.put_raw(self.marks, at, builder.zext(unusual, lanes.element))
-            some = unusual
         builder.store(builder.or_(some, builder.load(self.some_marked)), self.some_marked)
-        return usual
-
-    def _factors(self, pairs: InPairs, known: Known) -> list[Number]:
-        """What derivatives of all classes are multiplied with: of any class, so of one of zeros."""
-        own = {name: pairs.zero() for name in (*self.classes, PLACE)}
-        own |= self.fixed(len(self.row.passes) - 1)
-        own |= {name: pairs.zeros(how) for name, how in self.kept_how.items()}
-        numbers = self.numbers({**pairs.known(known), **own})
-        found = [numbers[name] for name in self.row.derivatives]
-        return [x.factor for x in found if isinstance(x, Pair) and x.factor is not None]
+        return value
 
     def put_total(self) -> None:
         """Write the sum of the values; NaN in its place, and it behind, where rows are marked."""
@@ -264,12 +275,28 @@ class Rows:
                 body.put(self.total_at, body.whole(0), body.code.number(math.nan))
 
 
+def both_hold(one: Flag | None, other: Flag | None) -> Flag:
+    """Two conditions, or the one that there is."""
+    found = one if other is None else other if one is None else one & other
+    assert found is not None
+    return found
+
+
+def _like(kind: Any, value: Value) -> Any:
+    return ir.VectorType(kind, value.type.count) if isinstance(value.type, ir.VectorType) else kind
+
+
+def _everywhere(kind: Any, n: int) -> Value:
+    return ir.Constant(kind, [n] * kind.count if isinstance(kind, ir.VectorType) else n)
+
+
 class Wide(Rows):
     """As many classes at a time as there are lanes, of one row."""
 
     def write(self) -> None:
         with self.body.loop(self.begin, self.end) as i:
-            known, self.usual = self.scalars | self._of_row(i), None
+            known = self.scalars | self._of_row(i)
+            self.usual = self.usual_value = None
             for number in range(len(self.row.passes)):
                 known |= self._pass(number, i, known)
             usual = self.mark(known, i)
@@ -342,7 +369,7 @@ class Wide(Rows):
                 self._fetch_ahead(i, c)
             own: Known = {PLACE: place.get()} | self.fixed(number) | self.kept(kept_before, c)
             for name, array in self.classes.items():
-                own[name] = self.each.run(array, self._at(name, i, c), rest)
+                own[name] = self.each.loaded(name, self.each.run(array, self._at(name, i, c), rest))
             numbers = self.numbers({**of_row, **own})
             self.absorb(states, numbers, None if rest is None else body.first(rest))
             self.keep(kept_now, c, numbers)
@@ -423,7 +450,7 @@ class Narrow(Rows):
         lanes, one_less = self.body.lanes, self.body.whole(self.body.lanes - 1)
         self.length = self.body.rounded_down(self.builder.add(self.count, one_less))
         with self.body.loop(self.begin, self.end, lanes) as i:
-            self.usual = None
+            self.usual = self.usual_value = None
             self.rest = self.builder.sub(self.end, i)
             last = self.builder.sub(self.end, self.body.whole(1))
             self.rows = [
@@ -576,7 +603,7 @@ class Narrow(Rows):
                     own[name] = self.each.one(array, c)
                 else:
                     column = body.raw(self.column, self._place(index, c), body.lanes)
-                    own[name] = self.each.number(column)
+                    own[name] = self.each.loaded(name, self.each.number(column))
             numbers = self.numbers({**of_row, **own, **self.kept(before, c)})
             self.absorb(states, numbers)
             self.keep(kept_now, c, numbers)

@@ -90,7 +90,7 @@ class Body:
     def runs(
         self, first: Value, last: Value, arrays: Sequence[Stored], written: Sequence[Stored]
     ) -> Iterator[tuple[Value, Sequence[Stored], Sequence[Stored], Flag]]:
-        """Go from first to last eight indices at a time, the last of them too if there are fewer.
+        """Go from first to last, as many at a time as there are lanes, or fewer in the end.
 
         Those take their numbers from a copy with zeros behind it, and what is written for them
         goes by way of another: so what is done with a run is written only once, which halves the
