@@ -366,9 +366,10 @@ def meaning(code: Pairs, row: Mapping[str, Any]) -> Mapping[str, Any]:
         return where(x < 0, -x, x)
 
     def product(mass: Any, x: Any) -> Any:
-        fades = isinstance(mass, Pair) and mass.scale and mass.factor is not None
-        if fades or not isinstance(mass, Pair):
-            return mass * x  # a probability, or what counts for the row: nothing infinite is there
+        is_probability = isinstance(mass, Pair) and mass.scale and mass.factor is not None
+        if is_probability or not isinstance(x, Pair):
+            return mass * x  # nothing infinite is there
+        mass = mass.multiplied() if isinstance(mass, Pair) else code.row.number(mass)
         return where(mass == 0, 0, mass * x)
 
     def quotient(mass: Any, x: Any) -> Any:

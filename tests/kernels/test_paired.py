@@ -334,13 +334,18 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(
         same(LOSS.grad(*row, **options), gradient[k : k + 1])
 
 
-def test_no_mass_silences_an_infinite_surprise_of_a_class() -> None:
-    x = np.array([[0, -np.inf, 1]], np.float32)
-    target, weight = np.array([[0.5, 0, 0.5]], np.float32), np.array([1, 0, 1], np.float32)
-    found = LOSS.grad(x, target, weight, reduction="none", wrt="target")
-    true = LOSS.grad(*widened(x, target, weight), reduction="none", wrt="target")
-    assert ulp_error(found, Truth.of(true), "float32").max() <= LOSS.promise.float32
-    assert found[0, 1] == 0
+@pytest.mark.parametrize("smoothing", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("weight", [None, [1, 0, 2]])
+@pytest.mark.parametrize("target", [[0.5, 0.5, 0], [0, 0.5, 0.5]])
+def test_no_mass_silences_an_infinite_surprise(target: Any, weight: Any, smoothing: float) -> None:
+    given = {"weight": None if weight is None else np.array(weight, np.float32)}
+    arrays = np.array([[-np.inf, 0.2, 0.07]], np.float32), np.array([target], np.float32)
+    options = {"label_smoothing": smoothing, "reduction": "none"}
+    for method, wrt in (("__call__", {}), ("grad", {}), ("grad", {"wrt": "target"})):
+        asked = getattr(LOSS, method)
+        found = asked(*arrays, **given, **options, **wrt)
+        true = asked(*widened(*arrays), **wide(given), **options, **wrt)
+        assert ulp_error(found, Truth.of(true), "float32").max() <= LOSS.promise.float32
 
 
 def test_a_later_call_with_other_weights_is_computed_as_they_are_by_themselves() -> None:
