@@ -25,6 +25,7 @@ from refloss.vectorised import (
     Rows,
     are_moderate,
     arrays_of,
+    is_for_pairs,
     narrow,
     prepare,
     wide,
@@ -81,7 +82,7 @@ class Again:
         self.value_shape = plan.shape if prepared.writes_value else (1,)
         self.gives_value = isinstance(prepared, Rows) or prepared.has_value
         self.in_pairs = isinstance(prepared, Rows) and prepared.marks > 0
-        self.looks_for_pairs = plan.formulas.in_pairs
+        self.is_for_pairs = is_for_pairs(plan)
         self.is_simple = prepared.model.dtype.name in SIMPLE
         is_all = prepared.wanted == list(range(len(prepared.sources)))
         self.gives_all = is_all and not prepared.widens and not prepared.has_numbers
@@ -138,9 +139,9 @@ class Again:
 
     def _is_usual(self, weight: Array) -> bool:
         """Whether weights leave the arithmetic and the wiring as they are."""
-        if not is_usual(weight):
-            return False
-        return not self.looks_for_pairs or are_moderate(weight) == self.in_pairs
+        if self.in_pairs:
+            return are_moderate(weight)
+        return is_usual(weight) and not (self.is_for_pairs and are_moderate(weight))
 
     def _reduced(self, totals: Sequence[tuple[float, float]], denominator: float) -> Any:
         if self.is_simple and len(totals) == 1 and denominator > 0:

@@ -73,15 +73,17 @@ def kind_of(plan: Plan, grad_output: Array | None = None) -> Kind:
 
 def fits_pairs(plan: Plan) -> bool:
     """Whether pairs of float32 have digits enough for a row's classes."""
+    return is_for_pairs(plan) and (plan.weight is None or are_moderate(plan.weight))
+
+
+def is_for_pairs(plan: Plan) -> bool:
+    """The same as far as it does not depend on what the weights are."""
     if not plan.formulas.in_pairs or plan.classes > MOST_CLASSES:
         return False
     if 0 < plan.parameters["smoothing"] < SMOOTHING:
         return False
     of_classes = [one for one in plan.arrays.values() if one.ndim == 3]
-    if plan.weight is not None:
-        if not are_moderate(plan.weight):
-            return False
-        of_classes.append(plan.weight)
+    of_classes += [] if plan.weight is None else [plan.weight]
     return all(native(one) == np.float32 for one in of_classes)
 
 

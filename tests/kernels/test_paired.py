@@ -348,6 +348,21 @@ def test_no_mass_silences_an_infinite_surprise(target: Any, weight: Any, smoothi
         assert ulp_error(found, Truth.of(true), "float32").max() <= LOSS.promise.float32
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1, 1e-20, 1e10])
+def test_a_weighted_call_goes_straight_to_its_kernel(
+    scale: float, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = np.random.default_rng(6).normal(size=(20, 30)).astype(dtype)
+    target, weight = np.arange(20), (scale * np.linspace(0.5, 2, 30)).astype(dtype)
+    first = LOSS.value_and_grad(x, target, weight, reduction="none")
+    monkeypatch.setattr(LOSS, "_plan", None)  # nobody asks for it again
+    for one, other in zip(
+        LOSS.value_and_grad(x, target, weight, reduction="none"), first, strict=True
+    ):
+        same(one, other)
+
+
 def test_a_later_call_with_other_weights_is_computed_as_they_are_by_themselves() -> None:
     x, target = (
         np.random.default_rng(5).normal(size=(40, 30)).astype(np.float32),
