@@ -399,7 +399,7 @@ class Rows(Prepared):
         described = (formats.of_row, formats.classes, formats.value, formats.derivatives)
         self.kernel, row = call.kernel(*named, fixed, *described, narrow, make=make)
         self.room: int = row.room(self.classes, narrow, call.kind)
-        self.marks, self.kind = 0, call.kind
+        self.marks = 0
         if call.kind is PAIRED:
             extents = ((n.stop - n.start) * (d.stop - d.start) for n, d in self.pieces)
             self.marks = max(extents, default=0)

@@ -276,22 +276,23 @@ class Code:
 
     def bits(self, x: Number) -> Any:
         """The number's bits, as an integer of LLVM."""
-        return self.builder.bitcast(x.value, self._as(self.kind.integer, x.value))
+        return self.builder.bitcast(x.value, self.shaped(self.kind.integer, x.value))
 
     def of_bits(self, bits: Any) -> Number:
         """The number with these bits."""
-        return Number(self, self.builder.bitcast(bits, self._as(self.kind.type, bits)))
+        return Number(self, self.builder.bitcast(bits, self.shaped(self.kind.type, bits)))
 
     def of_integer(self, n: Any) -> Number:
         """An integer of LLVM as a number."""
-        return Number(self, self.builder.sitofp(n, self._as(self.kind.type, n)))
+        return Number(self, self.builder.sitofp(n, self.shaped(self.kind.type, n)))
 
     def integer(self, n: int, like: Any) -> Any:
         """A constant of the kind's integers, in as many lanes as another value has."""
         whole = _whole(self.kind.integer, n)
         return self.spread(whole) if isinstance(like.type, ir.VectorType) else whole
 
-    def _as(self, kind: Any, like: Any) -> Any:
+    def shaped(self, kind: Any, like: Any) -> Any:
+        """A type of LLVM, in as many lanes as a value has."""
         vector = isinstance(like.type, ir.VectorType)
         return ir.VectorType(kind, self.lanes) if vector else kind
 
@@ -312,7 +313,38 @@ class Flag:
         raise TypeError("a formula branches with `where`, never with the truth of a number")
 
 
-class Number:
+class Compared:
+    """What is compared by writing code, and has no truth before that has run."""
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+    def _than(self, relation: str, other: Any) -> Any:
+        raise NotImplementedError
+
+    def __gt__(self, other: Any) -> Any:
+        return self._than(">", other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._than(">=", other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._than("<", other)
+
+    def __le__(self, other: Any) -> Any:
+        return self._than("<=", other)
+
+    def __eq__(self, other: object) -> Any:
+        return self._than("==", other)
+
+    def __ne__(self, other: object) -> Any:
+        return self._than("!=", other)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a formula branches with `where`, never with the truth of a number")
+
+
+class Number(Compared):
     """A floating-point number of the code that is being written.
 
     ``constant`` is what it is, if that is known; a ``steady`` number is the same all through the
@@ -320,7 +352,6 @@ class Number:
     """
 
     __slots__ = ("code", "constant", "steady", "value")
-    __hash__ = None  # type: ignore[assignment]
 
     def __init__(
         self, code: Code, value: Any, constant: float | None = None, steady: bool = False
@@ -390,27 +421,6 @@ class Number:
 
     def __rtruediv__(self, other: Any) -> Any:
         return self.code.number(other) / self
-
-    def __gt__(self, other: Any) -> Any:
-        return self._than(">", other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self._than(">=", other)
-
-    def __lt__(self, other: Any) -> Any:
-        return self._than("<", other)
-
-    def __le__(self, other: Any) -> Any:
-        return self._than("<=", other)
-
-    def __eq__(self, other: object) -> Any:
-        return self._than("==", other)
-
-    def __ne__(self, other: object) -> Any:
-        return self._than("!=", other)
-
-    def __bool__(self) -> bool:
-        raise TypeError("a formula branches with `where`, never with the truth of a number")
 
 
 RELATIONS: dict[str, Callable[[float, float], bool]] = {

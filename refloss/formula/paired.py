@@ -24,6 +24,7 @@ from refloss.formula.emitted import (
     SINGLE,
     WORKING,
     Code,
+    Compared,
     Flag,
     Number,
     factorials,
@@ -42,14 +43,13 @@ LN2 = float(np.float32(math.log(2)))  # a logit less a multiple of it, where it 
 LN2_LOW = float(np.float32(math.log(2) - LN2))
 
 
-class Pair:
+class Pair(Compared):
     """(high + low) factor / 2^scale in each lane, low being about what rounding left of high.
 
     ``low`` is None where the number is one of float32; ``factor``, one of the row's numbers, is
     None for 1.
     """
 
-    __hash__ = None  # type: ignore[assignment]
     __slots__ = ("code", "factor", "high", "logit", "low", "scale")
 
     def __init__(
@@ -178,27 +178,6 @@ class Pair:
         x, y = self._beside(other)
         return x.high._than(relation, y.high)
 
-    def __gt__(self, other: Any) -> Any:
-        return self._than(">", other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self._than(">=", other)
-
-    def __lt__(self, other: Any) -> Any:
-        return self._than("<", other)
-
-    def __le__(self, other: Any) -> Any:
-        return self._than("<=", other)
-
-    def __eq__(self, other: object) -> Any:
-        return self._than("==", other)
-
-    def __ne__(self, other: object) -> Any:
-        return self._than("!=", other)
-
-    def __bool__(self) -> bool:
-        raise TypeError("a formula branches with `where`, never with the truth of a number")
-
 
 class IsZero(Flag):
     """Whether a number is 0, of which it is known."""
@@ -250,12 +229,12 @@ class Pairs:
         return Pair(self, parts(high), parts(low) if low else None, scale)
 
     def _short(self, x: Number) -> Number:
-        kind = _like(ir.FloatType(), x.value)
+        kind = self.row.shaped(ir.FloatType(), x.value)
         return Number(self.parts, self.row.builder.fptrunc(x.value, kind), steady=x.steady)
 
     def long(self, x: Number) -> Number:
         """A number of float32 as one of the row."""
-        kind = _like(ir.DoubleType(), x.value)
+        kind = self.row.shaped(ir.DoubleType(), x.value)
         return Number(self.row, self.row.builder.fpext(x.value, kind), steady=x.steady)
 
     def choose(self, condition: Flag, chosen: Any, otherwise: Any) -> Pair:
@@ -296,7 +275,7 @@ class Pairs:
         nearest = row.intrinsic("rint", top * (1 / math.log(2)))
         nearest = row.choose(self.in_reach, nearest, row.number(0))
         self.drift = self._short(nearest * LN2_LOW)
-        whole = builder.fptosi(nearest.value, _like(ir.IntType(32), top.value))
+        whole = builder.fptosi(nearest.value, self.row.shaped(ir.IntType(32), top.value))
         power = builder.sub(self.parts.integer(SINGLE.bias + FADING, whole), whole)
         self.lift = builder.shl(power, self.parts.integer(SINGLE.shift, whole))
         self.lowest = self._short(top - FADED)
@@ -362,18 +341,12 @@ def meaning(code: Pairs, row: Mapping[str, Any]) -> Mapping[str, Any]:
             return row["where"](condition, chosen, otherwise)
         return code.choose(condition, *(0 if x is NOTHING else x for x in arms))
 
-    def absolute(x: Pair) -> Any:
-        return where(x < 0, -x, x)
-
     def product(mass: Any, x: Any) -> Any:
         is_probability = isinstance(mass, Pair) and mass.scale and mass.factor is not None
         if is_probability or not isinstance(x, Pair):
             return mass * x  # nothing infinite is there
         mass = mass.multiplied() if isinstance(mass, Pair) else code.row.number(mass)
         return where(mass == 0, 0, mass * x)
-
-    def quotient(mass: Any, x: Any) -> Any:
-        return mass / x
 
     def gap(z: Pair, top: Pair, is_top: Any, temperature: Any) -> Pair:
         assert code.row.number(temperature).constant == 1
@@ -398,9 +371,7 @@ def meaning(code: Pairs, row: Mapping[str, Any]) -> Mapping[str, Any]:
         **row,
         "where": where,
         "poisoned": poisoned,
-        "absolute": of_pairs("absolute", absolute),
         "product": of_pairs("product", product),
-        "quotient": of_pairs("quotient", quotient),
         "gap": gap,
         "exp_error": lambda x: NOTHING,
         "fading": of_pairs("fading", code.fading),
@@ -421,7 +392,3 @@ def reader(code: Pairs, row: Mapping[str, Any]) -> Callable[[Any], Any]:
         return either
 
     return reading
-
-
-def _like(kind: Any, value: Any) -> Any:
-    return ir.VectorType(kind, value.type.count) if isinstance(value.type, ir.VectorType) else kind

@@ -128,7 +128,7 @@ class PairStates:
         self.pairs, self.builder, self.one = each.of_parts, each.body.builder, one
         names = parameters(one.formula("absorbed"))[: len(one.start)]
         # what counts, places and what is compared are numbers of float32
-        self.is_exact = [name not in ("tail", "high", "big") for name in names]
+        self.is_exact = [name not in ("tail", "high") for name in names]
         measures = {"tail": (FADING, self.pairs.factor)}
         if one.kind == "sum" and one.each[0] != "input":
             measures["high"] = (FADING, None)
@@ -194,9 +194,7 @@ class InPairs(InDoubles):
         return {**known, "top": Pair(self.of_parts, top.high)}
 
     def run(self, array: Stored, at: Value, rest: Value | None = None) -> Any:
-        lanes, body = self.body.lanes, self.body
-        raw = body.raw(array, at, lanes) if rest is None else body.some_raw(array, at, rest)
-        return self.of_parts.exact(raw)
+        return self.of_parts.exact(self.body.raw_run(array, at, rest))
 
     def loaded(self, name: str, x: Any) -> Any:
         """Masses carry a power of two: they may be as small as the smallest there are."""
@@ -233,13 +231,9 @@ class InPairs(InDoubles):
         return [x.wide() for x in state.get()]
 
     def put(self, array: Stored, at: Value, x: Any, rest: Value | None = None) -> None:
-        body, parts = self.body, self.of_parts.parts
         pair = x if isinstance(x, Pair) else self.of_parts.apart(x)
-        value = parts.spread(pair.rounded().value)
-        if rest is None:
-            body.put_raw(array, at, value)
-        else:
-            body.put_raw_some(array, at, value, rest)
+        value = self.of_parts.parts.spread(pair.rounded().value)
+        self.body.put_raw_run(array, at, value, rest)
 
     def keep(self, room: Stored, at: Value, x: Any) -> Any:
         if x is NOTHING:

@@ -25,7 +25,7 @@ from refloss.kernels.named import HIT, LABEL, PLACE, RATE, UPSTREAM
 from refloss.kernels.simd.classes import FACTORS, MASSES, SUMS, InDoubles, InPairs
 from refloss.kernels.simd.top import Peak, Top
 from refloss.kernels.simd.totals import Total
-from refloss.kernels.simd.writing import LANES, Body, Stored, Variables, is_masked, kernel
+from refloss.kernels.simd.writing import LANES, Body, Stored, Variables, constant, is_masked, kernel
 
 Value = Any  # of LLVM
 Known = dict[str, Any]
@@ -250,18 +250,27 @@ class Rows:
         found = None
         for bit, flag, wanted in asked:
             if wanted:
-                byte = _like(ir.IntType(8), flag.value)
+                byte = self.body.code.shaped(ir.IntType(8), flag.value)
                 marked = builder.zext(builder.not_(flag.value), byte)
-                marked = builder.mul(marked, _everywhere(byte, bit))
+                marked = builder.mul(marked, constant(ir.IntType(8), bit, marked))
                 found = marked if found is None else builder.or_(found, marked)
         assert found is not None
         self.body.put_raw(self.marks, builder.sub(i, self.begin), found)
-        some = builder.icmp_unsigned("!=", found, _everywhere(found.type, 0))
+        some = builder.icmp_unsigned("!=", found, constant(ir.IntType(8), 0, found))
         if isinstance(some.type, ir.VectorType):
             bits = builder.bitcast(some, ir.IntType(self.body.lanes))
             some = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
         builder.store(builder.or_(some, builder.load(self.some_marked)), self.some_marked)
         return value
+
+    def fetch(self, here: Value, ahead: Value) -> None:
+        """While there is arithmetic to do: rows ahead, and where the results of these go."""
+        for name, array in self.classes.items():
+            if not self.per_class[name]:
+                self.body.prefetch(array, ahead)
+        if len(self.row.passes) > 1:
+            for array in self.derivatives.values():
+                self.body.prefetch(array, here, write=True)
 
     def put_total(self) -> None:
         """Write the sum of the values; NaN in its place, and it behind, where rows are marked."""
@@ -280,14 +289,6 @@ def both_hold(one: Flag | None, other: Flag | None) -> Flag:
     found = one if other is None else other if one is None else one & other
     assert found is not None
     return found
-
-
-def _like(kind: Any, value: Value) -> Any:
-    return ir.VectorType(kind, value.type.count) if isinstance(value.type, ir.VectorType) else kind
-
-
-def _everywhere(kind: Any, n: int) -> Value:
-    return ir.Constant(kind, [n] * kind.count if isinstance(kind, ir.VectorType) else n)
 
 
 class Wide(Rows):
@@ -366,7 +367,8 @@ class Wide(Rows):
 
         def step(c: Value, rest: Value | None = None) -> None:
             if ahead and rest is None:
-                self._fetch_ahead(i, c)
+                here = self._at("", i, c)
+                self.fetch(here, builder.add(here, self.count))
             own: Known = {PLACE: place.get()} | self.fixed(number) | self.kept(kept_before, c)
             for name, array in self.classes.items():
                 own[name] = self.each.loaded(name, self.each.run(array, self._at(name, i, c), rest))
@@ -406,16 +408,6 @@ class Wide(Rows):
         is_last = number == len(row.passes) - 1 and bool(row.derivatives)
         short = is_read and self.classes[name].format == "float32"
         return short and not is_last and not row.kept(number)
-
-    def _fetch_ahead(self, i: Value, c: Value) -> None:
-        """While there is arithmetic to do: the next row, and where this one's results go."""
-        after = self.builder.add(i, self.body.whole(1))
-        for name, array in self.classes.items():
-            if not self.per_class[name]:
-                self.body.prefetch(array, self._at(name, after, c))
-        if len(self.row.passes) > 1:
-            for array in self.derivatives.values():
-                self.body.prefetch(array, self._at("", i, c), write=True)
 
     def _join(
         self, one: Any, state: Sequence[Number], other: Sequence[Number], known: Known
@@ -596,7 +588,10 @@ class Narrow(Rows):
         ahead = number == 1 or len(row.passes) == 1
         with body.loop(body.whole(0), self.count) as c:
             if ahead:
-                self._fetch_ahead(c)
+                at = self.builder.mul(c, body.whole(body.lanes))
+                here = self.builder.add(self.builder.mul(self.first, self.count), at)
+                rows = self.builder.mul(body.whole(body.lanes), self.count)
+                self.fetch(here, self.builder.add(here, rows))
             own: Known = {PLACE: self.each.place(c)} | self.fixed(number)
             for index, (name, array) in enumerate(self.classes.items()):
                 if self.per_class[name]:
@@ -611,16 +606,3 @@ class Narrow(Rows):
                 at = self.builder.mul(c, body.whole(body.lanes))
                 self.each.put(self._out(index, array), at, numbers[name])
         return self._all_finished({one: self.each.state(state) for one, state in states.items()})
-
-    def _fetch_ahead(self, c: Value) -> None:
-        """While there is arithmetic to do: the next rows, and where the results of these go."""
-        body, builder = self.body, self.builder
-        at = builder.mul(c, body.whole(body.lanes))
-        here = builder.add(builder.mul(self.first, self.count), at)
-        there = builder.add(here, builder.mul(body.whole(body.lanes), self.count))
-        for name, array in self.classes.items():
-            if not self.per_class[name]:
-                body.prefetch(array, there)
-        if len(self.row.passes) > 1:
-            for array in self.derivatives.values():
-                body.prefetch(array, here, write=True)

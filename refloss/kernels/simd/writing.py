@@ -350,7 +350,7 @@ class Body:
         elif format_ == "bfloat16":
             wide = builder.zext(value, _like(_I32, value))
             value = builder.bitcast(
-                builder.shl(wide, _constant(_I32, 16, value)), _like(_FLOAT, value)
+                builder.shl(wide, constant(_I32, 16, value)), _like(_FLOAT, value)
             )
         double = _like(_DOUBLE, value)
         if value.type == double:
@@ -364,16 +364,16 @@ class Body:
         """float16 bits as float32: the exponent moved, and given its bias by a product."""
         builder = self.builder
         bits = builder.zext(half, _like(_I32, half))
-        size = builder.and_(bits, _constant(_I32, 0x7FFF, half))
-        moved = builder.shl(size, _constant(_I32, 13, half))
+        size = builder.and_(bits, constant(_I32, 0x7FFF, half))
+        moved = builder.shl(size, constant(_I32, 13, half))
         lifted = builder.fmul(
-            builder.bitcast(moved, _like(_FLOAT, half)), _constant(_FLOAT, 2.0**112, half)
+            builder.bitcast(moved, _like(_FLOAT, half)), constant(_FLOAT, 2.0**112, half)
         )
-        special = builder.icmp_unsigned(">=", size, _constant(_I32, 0x7C00, half))
-        beyond = builder.or_(moved, _constant(_I32, 0x7F800000, half))
+        special = builder.icmp_unsigned(">=", size, constant(_I32, 0x7C00, half))
+        beyond = builder.or_(moved, constant(_I32, 0x7F800000, half))
         found = builder.select(special, beyond, builder.bitcast(lifted, _like(_I32, half)))
         sign = builder.shl(
-            builder.and_(bits, _constant(_I32, 0x8000, half)), _constant(_I32, 16, half)
+            builder.and_(bits, constant(_I32, 0x8000, half)), constant(_I32, 16, half)
         )
         return builder.bitcast(builder.or_(found, sign), _like(_FLOAT, half))
 
@@ -405,13 +405,13 @@ class Body:
         nearest = (size + magic) - magic
         narrow = builder.fptrunc((nearest * 2.0**bias).value, _like(_FLOAT, value))
         bits = builder.bitcast(narrow, _like(_I32, value))
-        bits = builder.lshr(bits, _constant(_I32, 24 - digits, value))
-        infinity = _constant(_I32, infinite, value)
+        bits = builder.lshr(bits, constant(_I32, 24 - digits, value))
+        infinity = constant(_I32, infinite, value)
         bits = builder.select((nearest <= highest).value, bits, infinity)
-        nan = builder.or_(infinity, _constant(_I32, 1 << (digits - 2), value))
+        nan = builder.or_(infinity, constant(_I32, 1 << (digits - 2), value))
         bits = builder.select((size == size).value, bits, nan)
         sign = builder.lshr(code.bits(x), code.integer(48, value))
-        sign = builder.and_(builder.trunc(sign, _like(_I32, value)), _constant(_I32, 0x8000, value))
+        sign = builder.and_(builder.trunc(sign, _like(_I32, value)), constant(_I32, 0x8000, value))
         return builder.trunc(builder.or_(bits, sign), _like(_I16, value))
 
 
@@ -429,7 +429,8 @@ def _like(kind: Any, value: Value) -> Any:
     return ir.VectorType(kind, value.type.count) if vector else kind
 
 
-def _constant(kind: Any, x: Any, value: Value) -> Value:
+def constant(kind: Any, x: Any, value: Value) -> Value:
+    """A constant in as many lanes as a value has."""
     if isinstance(value.type, ir.VectorType):
         return ir.Constant(_like(kind, value), [x] * value.type.count)
     return ir.Constant(kind, x)
