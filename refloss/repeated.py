@@ -16,7 +16,7 @@ import numpy as np
 
 from refloss.arguments import Look, any_wrong
 from refloss.evaluation import Answer, Plan, Wanted, reduced
-from refloss.kernels import labels, threads
+from refloss.kernels import labels
 from refloss.kernels.address import address_of
 from refloss.vectorised import (
     LIFTING,
@@ -114,17 +114,7 @@ class Again:
         found = [np.empty(*one) for one in prepared.sources]
         given += found
         addresses = list(map(address_of, given))
-        scalars = prepared.scalars(denominator)
-
-        of_rows = isinstance(prepared, Rows)
-
-        # it holds the arrays: a call that is interrupted twice may leave a thread behind
-        def work(piece: Any, held: Any = given) -> tuple[float, float]:
-            part = piece[0] if of_rows else piece
-            found = prepared.run_kernel(addresses, scalars, part).given
-            return found.item(0), found.item(1)
-
-        totals = threads.over(prepared.pieces, work)
+        totals = prepared.run_all(addresses, prepared.scalars(denominator))
         if isinstance(prepared, Rows) and prepared.marks and any(a != a for a, _ in totals):
             return None  # some rows are to be computed in another way
         if prepared.total:

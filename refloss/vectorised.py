@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,24 @@ from refloss.arguments import dtype_name, native
 from refloss.evaluation import Answer, Wanted, reduced, runs
 from refloss.formula.emitted import DOUBLE, WORKING, Kind
 from refloss.formula.paired import PAIRED
-from refloss.kernels import threads
+from refloss.kernels import crew, threads
 from refloss.kernels.address import address_of, plain
 from refloss.kernels.named import UPSTREAM
 from refloss.kernels.simd import elements, rows
 from refloss.kernels.simd.classes import SMOOTHING, WEIGHTS
 from refloss.kernels.simd.elements import Element
-from refloss.kernels.simd.rows import DERIVATIVES, NARROW, VALUE, Formats, Row
+from refloss.kernels.simd.rows import (
+    DERIVATIVES,
+    NARROW,
+    PART,
+    VALUE,
+    Formats,
+    Narrow,
+    Row,
+    Shared,
+    Wide,
+)
+from refloss.kernels.simd.tasks import BYTES, GIVEN, Task
 
 if TYPE_CHECKING:
     from refloss.evaluation import Plan
@@ -41,12 +52,13 @@ LOOKED_AT = 1 << 12  # factors that are looked at before the arithmetic is chose
 MOST_CLASSES = 1 << 24  # of which each has its number in float32
 FLOAT64 = np.dtype(np.float64)
 
-GIVEN = 3  # numbers that a kernel gives back: a sum as a pair, and what stands for its first
-
 # Numbers of one array in a piece of work: so many that to hand it over does not count, so few that
 # all threads have something to do
 PIECE, LARGEST_PIECE, PIECES = 1 << 16, 1 << 18, 64
 LANES, ROWS = 8, 16
+
+# Threads share rows out among themselves if there are few, of as many parts
+FEW_ROWS, MANY_PARTS = 8, 4
 
 # Numbers outside of this are divided by as they are, not through their reciprocals
 SMALL, LARGE = 1e-280, 1e280
@@ -141,7 +153,9 @@ def prepare(plan: Plan, wanted: Wanted, grad_output: Array | None = None) -> Pre
         taken = _widened(plan)
         grad_output = None if grad_output is None else wide(grad_output)
     call = Call(taken, made, grad_output, kind)
-    return (Elements if plan.row_shape is None else Rows)(call, plan, wanted)
+    if plan.row_shape is None:
+        return Elements(call, plan, wanted)
+    return (SharedRows if SharedRows.are_in(plan) else Rows)(call, plan, wanted)
 
 
 def _widened(plan: Plan) -> Plan:
@@ -204,8 +218,11 @@ class Prepared:
     make more than is wanted.
     """
 
-    kernel: Any
-    pieces: Sequence[Any]
+    task: Task
+    count: int
+    size: int
+    classes = 1
+    kept = marks = 0  # the doubles that a thread needs, and the bytes behind them
 
     def __init__(self, call: Call, asked: Plan, wanted: Wanted) -> None:
         plan, made = call.plan, call.wanted
@@ -233,7 +250,7 @@ class Prepared:
         if self.widens:
             arrays = {name: wide(array) for name, array in arrays.items()}
         run = self.run(arrays, denominator)
-        totals = threads.over(self.pieces, run.work)
+        totals = run.totals()
         value = None
         if self.total:
             value = reduced(self.model, totals, denominator)
@@ -255,13 +272,68 @@ class Prepared:
             wanted = [array[()] for array in wanted]
         return wanted[: self.split], wanted[self.split :]
 
+    @cached_property
+    def stride(self) -> int:
+        """The doubles that a thread needs, up to the end of a cache line."""
+        doubles = self.kept + (-(-(self.marks + ROWS) // BYTES) if self.marks else 0)
+        return -(-doubles // LANES) * LANES
+
     def run(self, arrays: Mapping[str, Array], denominator: float) -> Run:
         """Everything that one run needs."""
         raise NotImplementedError
 
-    def run_kernel(self, addresses: Sequence[int], scalars: Sequence[float], piece: slice) -> Room:
-        """Run the kernel on some elements or rows; where to find what it gives back."""
-        raise NotImplementedError
+    def run_piece(
+        self, addresses: Sequence[int], scalars: Sequence[float], piece: slice
+    ) -> tuple[Array, Room]:
+        """Some elements or rows, by this thread: what is given back, and where marks are."""
+        block, room = self.task.block(), room_of(self.stride)
+        cut = piece.start, piece.stop, piece.stop - piece.start
+        self.task.run(self.describe(block, addresses, scalars, cut), room.start, 0)
+        return block[self.task.found :], room
+
+    def run_all(
+        self, addresses: Sequence[int], scalars: Sequence[float]
+    ) -> list[tuple[float, float]]:
+        """All elements or rows, by as many threads as there are; the sums of the pieces."""
+        block, cut = self.task.block(), (0, self.count, self.size)
+        if self.count <= self.size:
+            at = self.describe(block, addresses, scalars, cut)
+            room = room_of(self.stride)
+            self.task.run(at, room.start, 0)
+            return [self.task.pair(block)]
+        pieces = -(-self.count // self.size)
+        found = np.zeros((pieces, GIVEN))
+        at = self.describe(block, addresses, scalars, cut, address_of(found))
+        many = crew.current()
+        room = room_of(self.stride * (1 if many is None else many.size))
+        rooms = room.start, self.stride * BYTES
+        if many is None or not many.run(self.task.address, at, *rooms, pieces):
+            for k in range(pieces):
+                self.task.run(at, room.start, k)
+        return [(high, low) for high, low, _ in found.tolist()]
+
+    def describe(
+        self,
+        block: Array,
+        addresses: Sequence[int],
+        scalars: Sequence[float],
+        cut: tuple[int, int, int],
+        found: int | None = None,
+    ) -> int:
+        """Write down what there is to do; where it stands.
+
+        What pieces give back goes where it is to be found, or behind what there is to do.
+        """
+        at = address_of(block)
+        if found is None:
+            found = at + self.task.found * BYTES
+        self.task.layout.pack_into(block, 0, *addresses, *scalars, *cut, *self.further, found)
+        return at
+
+    @cached_property
+    def further(self) -> tuple[int, int, int]:
+        """Of the extents, what counts for every piece."""
+        return self.classes, self.sums, self.kept * BYTES
 
     def scalars(self, denominator: float) -> tuple[float, ...]:
         """The numbers that the kernel is given."""
@@ -276,8 +348,8 @@ class Run:
     value: Array
     derivatives: list[Array]
 
-    def work(self, piece: Any) -> Parts:
-        """Do it; the sum of the values, if it is wanted."""
+    def totals(self) -> list[Parts]:
+        """Do it all; the sums of the values of each piece, if they are wanted."""
         raise NotImplementedError
 
 
@@ -292,7 +364,7 @@ class Elements(Prepared):
         arrays = arrays_of(call.plan, call.grad_output)
         count = prod(self.shape)
         self.shared = {name: one.size == 1 and count != 1 for name, one in arrays.items()}
-        self.pieces = runs(count, piece_of(count))
+        self.count, self.size = count, piece_of(count)
         own = [call.plan.model] if self.has_value else []
         formats = _formats(list(arrays.values()))
         outputs = (*_formats(own), *(dtype.name for _, dtype in self.sources))
@@ -305,17 +377,11 @@ class Elements(Prepared):
             element = Element(table, *named, made.value, made.derivatives, one_sign)
             return elements.make_kernel(element, formats, outputs, call.kind, key)
 
-        self.kernel = call.kernel(tuple(arrays), shared, formats, outputs, make=make)
+        self.task = call.kernel(tuple(arrays), shared, formats, outputs, make=make)
 
     def run(self, arrays: Mapping[str, Array], denominator: float) -> Run:
         """Everything that one run needs."""
         return ElementRun(self, arrays, denominator)
-
-    def run_kernel(self, addresses: Sequence[int], scalars: Sequence[float], piece: slice) -> Room:
-        room = room_of(0)
-        room.given[:] = 0.0
-        self.kernel(*addresses, room.places[0], *scalars, piece.start, piece.stop, self.sums)
-        return room
 
 
 class ElementRun(Run):
@@ -338,18 +404,22 @@ class ElementRun(Run):
         self.outputs = [address_of(array) for array in written]
         self.scalars = prepared.scalars(denominator)
 
-    def work(self, piece: slice) -> Parts:
-        """Some elements."""
-        starts, brought = self.starts, []
-        if any(self.moved):
-            starts = list(starts)
-            for k, array in enumerate(self.given):
-                if self.moved[k]:
-                    taken = plain(array.flat[piece])
-                    brought.append(taken)  # and not given back before the kernel has run
-                    starts[k] = address_of(taken) - piece.start * taken.itemsize
-        room = self.prepared.run_kernel((*starts, *self.outputs), self.scalars, piece)
-        return float(room.given[0]), float(room.given[1])
+    def totals(self) -> list[Parts]:
+        prepared = self.prepared
+        if not any(self.moved):
+            return [*prepared.run_all((*self.starts, *self.outputs), self.scalars)]
+        return threads.over(runs(prepared.count, prepared.size), self._work)
+
+    def _work(self, piece: slice) -> Parts:
+        """Some elements, of which some are brought into order."""
+        starts, brought = list(self.starts), []
+        for k, array in enumerate(self.given):
+            if self.moved[k]:
+                taken = plain(array.flat[piece])
+                brought.append(taken)  # and not given back before the kernel has run
+                starts[k] = address_of(taken) - piece.start * taken.itemsize
+        found, _ = self.prepared.run_piece((*starts, *self.outputs), self.scalars, piece)
+        return found.item(0), found.item(1)
 
 
 # Rows
@@ -376,8 +446,10 @@ class Rows(Prepared):
         self.order = [*of_classes, *of_rows, *(["labels"] if "labels" in arrays else [])]
         # what counts for every row as it is
         self.fixed = {n for n in arrays if n in per_class or (arrays[n].size == 1 != count)}
+        self.count = count
+        self.size = self.rows_of_a_piece()
         self.pieces = self._cuts()
-        narrow = self.classes <= NARROW
+        form = self.form
         formats = Formats(
             _formats([arrays[name] for name in of_rows]),
             _formats([arrays[name] for name in of_classes]),
@@ -393,43 +465,82 @@ class Rows(Prepared):
             scalars = tuple(call.scalars)
             written = (made.value, made.derivatives)
             row = Row(table, scalars, *named, fixed, *written)
-            kernel = rows.make_kernel(row, formats, narrow, call.kind, key)
-            return kernel, row
+            return rows.make_kernel(row, formats, form, call.kind, key), row
 
         described = (formats.of_row, formats.classes, formats.value, formats.derivatives)
-        self.kernel, row = call.kernel(*named, fixed, *described, narrow, make=make)
-        self.room: int = row.room(self.classes, narrow, call.kind)
-        self.marks = 0
+        found = call.kernel(*named, fixed, *described, form.__name__, make=make)
+        self.task, self.row = found
+        self.kept = self.row.room(self.classes, form is Narrow, call.kind)
         if call.kind is PAIRED:
             extents = ((n.stop - n.start) * (d.stop - d.start) for n, d in self.pieces)
             self.marks = max(extents, default=0)
             again = Call(plan, call.wanted, call.grad_output, WORKING)
             self.in_doubles = cache(lambda: Rows(again, asked, wanted))
 
-    def run_kernel(self, addresses: Sequence[int], scalars: Sequence[float], piece: slice) -> Room:
-        room = room_of(self.room, self.marks)
-        room.given[:] = 0.0
-        places = room.places if self.marks else room.places[:2]
-        extents = (piece.start, piece.stop, self.classes, self.sums)
-        self.kernel(*addresses, *places, *scalars, *extents)
-        return room
+    @property
+    def form(self) -> type[Wide] | type[Narrow]:
+        """How a kernel takes rows of so many classes."""
+        return Narrow if self.classes <= NARROW else Wide
+
+    def rows_of_a_piece(self) -> int:
+        """How many rows are done in one piece."""
+        room = piece_of(self.count * self.classes) // self.classes
+        # narrow rows are taken so many at a time
+        if self.classes <= NARROW:
+            return max(ROWS, room // ROWS * ROWS)
+        return max(1, room, min(ROWS, self.count // ROWS))
 
     def _cuts(self) -> list[tuple[slice, slice]]:
         count, positions = self.extents
-        room = piece_of(count * positions * self.classes) // self.classes
-        # narrow rows are taken so many at a time
-        if self.classes <= NARROW:
-            room = max(ROWS, room // ROWS * ROWS)
-        else:
-            room = max(1, room, min(ROWS, count * positions // ROWS))
         if positions == 1:
-            return [(n, slice(0, 1)) for n in runs(count, room)]
-        rows_ = runs(count, max(1, room // max(1, positions)))
-        return [(n, d) for n in rows_ for d in runs(positions, room)]
+            return [(n, slice(0, 1)) for n in runs(count, self.size)]
+        rows_ = runs(count, max(1, self.size // max(1, positions)))
+        return [(n, d) for n in rows_ for d in runs(positions, self.size)]
 
     def run(self, arrays: Mapping[str, Array], denominator: float) -> Run:
         """Everything that one run needs."""
         return RowRun(self, arrays, denominator)
+
+
+class SharedRows(Rows):
+    """Work on a few long rows, one after the other, of which threads take parts."""
+
+    form = Shared
+
+    @staticmethod
+    def are_in(plan: Plan) -> bool:
+        """Whether a plan has such rows."""
+        assert plan.row_shape is not None
+        rows_, positions = plan.row_shape
+        return positions == 1 and rows_ < FEW_ROWS and plan.classes > PART * MANY_PARTS
+
+    def rows_of_a_piece(self) -> int:
+        return self.count
+
+    def run_piece(
+        self, addresses: Sequence[int], scalars: Sequence[float], piece: slice
+    ) -> tuple[Array, Room]:
+        block, at, room = self._shared(addresses, scalars, (piece.start, piece.stop, 1))
+        self.task.run(at, room.start, 0)
+        return block[self.task.found :][:GIVEN], room
+
+    def run_all(
+        self, addresses: Sequence[int], scalars: Sequence[float]
+    ) -> list[tuple[float, float]]:
+        many = crew.current()
+        size = 1 if many is None else many.size
+        block, at, room = self._shared(addresses, scalars, (0, self.count, size))
+        if many is None or not many.run(self.task.address, at, room.start, 0, 0):
+            self.task.run(at, room.start, 0)
+        return [self.task.pair(block)]
+
+    def _shared(
+        self, addresses: Sequence[int], scalars: Sequence[float], cut: tuple[int, int, int]
+    ) -> tuple[Array, int, Room]:
+        """What there is to do, where it stands, and room."""
+        first, last, size = cut
+        block = self.task.block((last - first) * self.row.common(self.classes, size))
+        return block, self.describe(block, addresses, scalars, cut), room_of(self.stride)
 
 
 class RowRun(Run):
@@ -452,11 +563,20 @@ class RowRun(Run):
             written = (self.value, *self.derivatives)
             self.addresses = (*map(address_of, self.given), *map(address_of, written))
 
-    def work(self, piece: tuple[slice, slice]) -> Parts:
-        """Some rows."""
+    def totals(self) -> list[Parts]:
+        prepared, pieces = self.prepared, self.prepared.pieces
+        if self.addresses is None:
+            return threads.over(pieces, self._work)
+        found: list[Parts] = [*prepared.run_all(self.addresses, self.scalars)]
+        written = (self.value, *self.derivatives)
+        for k, (total, *_) in enumerate(found if prepared.marks else ()):
+            if total != total:  # it has marks, which who did it has not kept
+                found[k] = self._run(self.addresses, pieces[k][0], self.given, written)
+        return found
+
+    def _work(self, piece: tuple[slice, slice]) -> Parts:
+        """Some rows, brought into order."""
         n, d = piece
-        if self.addresses is not None:
-            return self._call(self.addresses, n, self.given, (self.value, *self.derivatives))
         classes = self.prepared.classes
         given = [
             one if name in self.prepared.fixed else _cut(one, n, d)
@@ -468,14 +588,14 @@ class RowRun(Run):
             *(np.empty((prod(shape), classes), one.dtype) for one in self.derivatives),
         )
         addresses = tuple(map(address_of, (*given, *written)))
-        found = self._call(addresses, slice(0, prod(shape)), given, written)
+        found = self._run(addresses, slice(0, prod(shape)), given, written)
         if self.value.shape == self.prepared.extents:
             self.value[piece] = written[0].reshape(shape)
         for whole, part in zip(self.derivatives, written[1:], strict=True):
             whole[n, :, d] = np.transpose(part.reshape(*shape, classes), (0, 2, 1))
         return found
 
-    def _call(
+    def _run(
         self,
         addresses: tuple[int, ...],
         rows_: slice,
@@ -483,11 +603,11 @@ class RowRun(Run):
         written: Sequence[Array],
     ) -> Parts:
         prepared = self.prepared
-        room = prepared.run_kernel(addresses, self.scalars, rows_)
-        high, low, instead = map(float, room.given)
+        given_back, room = prepared.run_piece(addresses, self.scalars, rows_)
+        high, low, instead = given_back.tolist()
         if high == high or not prepared.marks:
             return high, low
-        marks = room.marks[: rows_.stop - rows_.start].copy()  # the room may be given away
+        marks = room.marks(prepared.kept, rows_.stop - rows_.start)
         found = [instead, low]
         # rows whose values count, and those of which nothing but derivatives does
         for asked in (marks & VALUE != 0, marks == DERIVATIVES):
@@ -508,13 +628,13 @@ class RowRun(Run):
         ]
         made = [np.empty((len(places), *one.shape[1:]), one.dtype) for one in written]
         addresses = tuple(map(address_of, (*taken, *made)))
-        room = prepared.run_kernel(addresses, self.scalars, slice(0, len(places)))
+        found, _ = prepared.run_piece(addresses, self.scalars, slice(0, len(places)))
         if prepared.writes_value and marks[0] & VALUE:
             written[0][places] = made[0]
         asked = marks & DERIVATIVES != 0
         for whole, part in zip(written[1:], made[1:], strict=True):
             whole[places[asked]] = part[asked]
-        return float(room.given[0]), float(room.given[1])
+        return found.item(0), found.item(1)
 
 
 def _cut(array: Array, n: slice, d: slice) -> Array:
@@ -527,30 +647,22 @@ def _cut(array: Array, n: slice, d: slice) -> Array:
 
 
 class Room:
-    """A thread's own memory: the few numbers that a kernel gives back, what it keeps, and marks.
+    """A thread's own memory: so many doubles, which begin at a cache line."""
 
-    What is kept begins at a cache line.
-    """
+    def __init__(self, doubles: int) -> None:
+        numbers = np.empty(doubles + LANES)
+        begin = -(address_of(numbers) // BYTES) % LANES
+        self.numbers = numbers[begin : begin + doubles]
+        self.start = address_of(numbers) + BYTES * begin
 
-    def __init__(self, kept: int, marks: int) -> None:
-        self.extents = kept, marks
-        behind = -(-(marks + ROWS) // FLOAT64.itemsize)
-        numbers = np.empty(kept + behind + 2 * LANES)
-        begin = -(address_of(numbers) // FLOAT64.itemsize) % LANES
-        begin += LANES if begin < GIVEN else 0
-        self.given = numbers[begin - GIVEN : begin]
-        self.marks = numbers[begin + kept :].view(np.int8)
-        self.places = (
-            address_of(self.given),
-            address_of(self.given) + self.given.nbytes,
-            address_of(self.marks),
-        )
+    def marks(self, kept: int, count: int) -> Array:
+        """A copy of the marks, which lie behind what is kept."""
+        return self.numbers[kept:].view(np.int8)[:count].copy()
 
 
-def room_of(kept: int, marks: int = 0) -> Room:
-    """Memory of this thread, for so many doubles and marks."""
+def room_of(doubles: int) -> Room:
+    """Memory of this thread, for so many doubles."""
     found: Room | None = getattr(_mine, "room", None)
-    if found is None or found.extents[0] < kept or found.extents[1] < marks:
-        before = (0, 0) if found is None else found.extents
-        found = _mine.room = Room(max(before[0], kept), max(before[1], marks))
+    if found is None or len(found.numbers) < doubles:
+        found = _mine.room = Room(doubles)
     return found

@@ -20,7 +20,8 @@ from numpy._core.multiarray import get_handler_name
 
 import refloss
 from refloss import vectorised
-from refloss.vectorised import FEW
+from refloss.kernels.simd.rows import PART
+from refloss.vectorised import FEW, MANY_PARTS
 
 Array = Any
 Call = Callable[[], Any]
@@ -216,6 +217,8 @@ def calls() -> Iterator[tuple[str, Call]]:
                 yield f"rows: {name}, {many} of {c} classes", call
             for name, call in of_few(n, c) if n * c <= FEW else ():
                 yield f"few: {name}, {n} of {c} classes", call
+        for name, call in of_rows(n, PART * MANY_PARTS + n) if n in (1, 7, 9) else ():
+            yield f"rows: {name}, {n} of many classes", call
         for d in (1, 7, 8, 9, 33, 65, 72):
             many = FEW // d + n
             for name, call in of_pairs(many, d):

@@ -29,15 +29,19 @@ SMOOTHING = 2.0**-60
 
 
 class Places:
-    """The indices from 0, one in each lane, while they go up."""
+    """Neighbouring indices, one in each lane, while they go up."""
 
     def __init__(self, body: Body, code: Code, number: Callable[[Value], Any]) -> None:
-        self.builder, self.number = body.builder, number
+        self.code, self.builder, self.number = code, body.builder, number
         kind = ir.VectorType(code.kind.type, body.lanes)
+        self.lanes = ir.Constant(kind, [float(k) for k in range(body.lanes)])
         self.step = ir.Constant(kind, [float(body.lanes)] * body.lanes)
-        start = ir.Constant(kind, [float(k) for k in range(body.lanes)])
         self.room = cgutils.alloca_once(self.builder, kind)
-        self.builder.store(start, self.room)
+
+    def start(self, first: Value) -> None:
+        """Begin with an index in the first lane."""
+        one = self.code.spread(self.builder.sitofp(first, self.code.kind.type))
+        self.builder.store(self.builder.fadd(one, self.lanes), self.room)
 
     def get(self) -> Any:
         """What they are now."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from refloss.formula.emitted import DOUBLE, Kind
+from refloss.kernels.simd.tasks import Piece, Task
 from refloss.kernels.simd.totals import Total
 from refloss.kernels.simd.writing import Body, Stored, kernel
 
@@ -55,28 +56,26 @@ def make_rounder(format_: str) -> Any:
 
 def make_kernel(
     element: Element, formats: Sequence[str], outputs: Sequence[str], kind: Kind, key: Any
-) -> Any:
-    """A kernel of (addresses of arrays, outputs and total, scalars, first, last, sums).
+) -> Task:
+    """A task whose items are elements, of addresses of arrays and outputs.
 
-    ``formats`` and ``outputs`` are those of the arrays. If it sums, it writes a total of the
-    values, a pair, instead of the values themselves.
+    ``formats`` and ``outputs`` are theirs. If values are summed, a piece gives back a pair instead
+    of writing them.
     """
 
-    def write(builder: Any, values: Sequence[Any]) -> None:
-        body, given = Body(builder, kind), list(values)
-        arrays = [Stored(given.pop(0), one) for one in formats]
-        written = [Stored(given.pop(0), one) for one in outputs]
-        sum_at = Stored(given.pop(0), "float64")
-        scalars = {name: body.scalar(given.pop(0)) for name in element.scalars}
-        first, last, sums = given
+    def write(builder: Any, piece: Piece) -> None:
+        body = Body(builder, kind)
+        stored = list(map(Stored, piece.arrays, (*formats, *outputs)))
+        arrays, written = stored[: len(formats)], stored[len(formats) :]
+        scalars = dict(zip(element.scalars, map(body.scalar, piece.scalars), strict=True))
         loaded = list(zip(element.arrays, arrays, element.shared, strict=True))
         known = scalars | {n: body.one(a, body.whole(0)) for n, a, shared in loaded if shared}
         each = [(name, array) for name, array, shared in loaded if not shared]
         total = Total(body, element.one_sign)
-        is_summed = builder.icmp_signed("!=", sums, body.whole(0))
+        is_summed = builder.icmp_signed("!=", piece.sums, body.whole(0))
         if element.value:
             written[0] = replace(written[0], missing=is_summed)
-        runs = body.runs(first, last, [array for _, array in each], written)
+        runs = body.runs(piece.begin, piece.end, [array for _, array in each], written)
         with runs as (i, sources, targets, there):
             own = {name: body.run(one, i) for (name, _), one in zip(each, sources, strict=True)}
             numbers = element.table.numbers(known | own, body.read)
@@ -91,6 +90,6 @@ def make_kernel(
                     with written_down:
                         body.put_run(target, i, x)
         if element.value:
-            total.put(sum_at)
+            total.put(Stored(piece.found, "float64"))
 
-    return kernel(write, key)
+    return Task(write, len(formats) + len(outputs), len(element.scalars), key)

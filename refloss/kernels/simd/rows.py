@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 from llvmlite import ir
@@ -23,12 +23,15 @@ from refloss.formula.emitted import NOTHING, Flag, Kind, Number
 from refloss.formula.paired import PAIRED
 from refloss.kernels.named import HIT, LABEL, PLACE, RATE, UPSTREAM
 from refloss.kernels.simd.classes import FACTORS, MASSES, SUMS, InDoubles, InPairs
+from refloss.kernels.simd.tasks import BYTES, GIVEN, Piece, Task
 from refloss.kernels.simd.top import Peak, Top
 from refloss.kernels.simd.totals import Total
-from refloss.kernels.simd.writing import LANES, Body, Stored, Variables, constant, is_masked, kernel
+from refloss.kernels.simd.writing import LANES, Body, Stored, Variables, constant, is_masked
 
 Value = Any  # of LLVM
 Known = dict[str, Any]
+States = Mapping[Any, Sequence[Number]]  # of reductions
+Part = Callable[[Value, Value], States]  # what becomes of the classes from one to another
 
 # What a mark asks to be computed again, and sums that nothing but the value is made of
 VALUE, DERIVATIVES = 1, 2
@@ -102,6 +105,15 @@ class Row:
             return (len(self.classes) + kept + len(self.derivatives)) * length * LANES
         return len(self.kept_names) * (classes + lanes_of(kind))
 
+    def slots(self, number: int) -> int:
+        """The numbers that are known of a part of a row after a pass."""
+        return sum(len(one.start) for one in self.passes[number])
+
+    def common(self, classes: int, threads: int) -> int:
+        """The doubles in common for a row that so many threads share."""
+        parts = -(-classes // PART)
+        return sum(1 + threads + parts * self.slots(number) for number in range(len(self.passes)))
+
 
 def lanes_of(kind: Kind) -> int:
     """How many classes or rows are taken at a time."""
@@ -118,41 +130,45 @@ class Formats:
     derivatives: tuple[str, ...]
 
 
-def make_kernel(row: Row, formats: Formats, narrow: bool, kind: Kind, key: Any) -> Any:
-    """A kernel of addresses, scalars and extents.
+def make_kernel(
+    row: Row, formats: Formats, form: type[Wide] | type[Narrow], kind: Kind, key: Any
+) -> Task:
+    """A task whose items are rows, in the form that the kernel takes them.
 
     The addresses are those of arrays of classes (R, C), arrays of rows (R,), labels if there are
-    any, values, derivatives (R, C), a pair for the total and a number more, room for what is kept,
-    and for pairs of float32 a byte for a mark of each row; the extents are the first row, the one
-    after the last, and C. Last comes whether the values are summed into the pair instead of
-    written. Where a row is marked the pair's first is NaN, and the number behind stands for it.
+    any, values and derivatives (R, C). A thread's room is for what is kept, and for pairs of
+    float32 a byte for a mark of each row. If values are summed, a piece gives back a pair instead
+    of writing them; where a row is marked the pair's first is NaN, and the number behind stands for
+    it.
     """
 
-    def write(builder: Any, values: Sequence[Value]) -> None:
+    def write(builder: Any, piece: Piece) -> None:
         body = Body(builder, kind, lanes_of(kind))
-        (Narrow if narrow else Wide)(row, formats, body, values).write()
+        form(row, formats, body, piece).write()
 
-    return kernel(write, (*key, narrow))
+    arrays = (*formats.classes, *formats.of_row, formats.value, *formats.derivatives)
+    extents = len(arrays) + row.labelled, len(row.scalars)
+    return Task(write, *extents, (*key, form.__name__), is_shared=form is Shared)
 
 
 class Rows:
     """What both kinds of kernels do."""
 
-    def __init__(self, row: Row, formats: Formats, body: Body, values: Sequence[Value]) -> None:
-        self.row, self.body, self.builder = row, body, body.builder
-        given = list(values)
+    def __init__(self, row: Row, formats: Formats, body: Body, piece: Piece) -> None:
+        self.row, self.body, self.builder, self.piece = row, body, body.builder, piece
+        given = list(piece.arrays)
         take: Callable[[str], Stored] = lambda one: Stored(given.pop(0), one)  # noqa: E731
         self.classes = dict(zip(row.classes, map(take, formats.classes), strict=True))
         self.of_row = dict(zip(row.of_row, map(take, formats.of_row), strict=True))
         self.labels = take("int64") if row.labelled else None
         self.values = take(formats.value)
         self.derivatives = dict(zip(row.derivatives, map(take, formats.derivatives), strict=True))
-        self.total_at = take("float64")
-        self.room = take("float64")
-        self.marks = take("int8") if body.kind is PAIRED else None
-        self.scalars = {name: body.scalar(given.pop(0)) for name in row.scalars}
-        self.begin, self.end, self.count, sums = given
-        self.is_summed = self.builder.icmp_signed("!=", sums, body.whole(0))
+        self.total_at = Stored(piece.found, "float64")
+        self.room = Stored(piece.room, "float64")
+        self.marks = Stored(piece.marks, "int8") if body.kind is PAIRED else None
+        self.scalars = dict(zip(row.scalars, map(body.scalar, piece.scalars), strict=True))
+        self.begin, self.end, self.count = piece.begin, piece.end, piece.classes
+        self.is_summed = self.builder.icmp_signed("!=", piece.sums, body.whole(0))
         self.total = Total(body)
         self.pairs = None if self.marks is None else InPairs(body)
         self.each = InDoubles(body) if self.pairs is None else self.pairs
@@ -300,21 +316,24 @@ class Wide(Rows):
             self.usual = self.usual_value = None
             for number in range(len(self.row.passes)):
                 known |= self._pass(number, i, known)
-            usual = self.mark(known, i)
-            if self.row.labelled and self.derivatives:
-                self._correct_hit(i, known)
-            if self.row.value is not None:
-                value = self.body.code.number(self.numbers(known)[self.row.value])
-                with self.builder.if_else(self.is_summed) as (summed, written):
-                    with summed:
-                        one, none = self.body.whole(1), self.body.whole(0)
-                        count = (
-                            one if usual is None else self.builder.select(usual.value, one, none)
-                        )
-                        self.total.absorb(value, self.body.first(count))
-                    with written:
-                        self.body.put(self.values, i, self.body.lane(value, 0))
+            self.finish(i, known)
         self.put_total()
+
+    def finish(self, i: Value, known: Known) -> None:
+        """When the last pass is over: marks, the target's own derivatives, and the value."""
+        usual = self.mark(known, i)
+        if self.row.labelled and self.derivatives:
+            self._correct_hit(i, known)
+        if self.row.value is None:
+            return
+        value = self.body.code.number(self.numbers(known)[self.row.value])
+        with self.builder.if_else(self.is_summed) as (summed, written):
+            with summed:
+                one, none = self.body.whole(1), self.body.whole(0)
+                count = one if usual is None else self.builder.select(usual.value, one, none)
+                self.total.absorb(value, self.body.first(count))
+            with written:
+                self.body.put(self.values, i, self.body.lane(value, 0))
 
     def _of_row(self, i: Value) -> Known:
         body, zero = self.body, self.body.whole(0)
@@ -349,8 +368,13 @@ class Wide(Rows):
         if [one.kind for one in row.passes[number]] == ["peak"]:
             (one,) = row.passes[number]
             peak = Peak(body, self.classes[one.each[0]])
-            found = peak.found(self._at("", i, body.whole(0)), self.count)
-            return self._all_finished({one: self._joined(one, found, known)})
+            start = self._at("", i, body.whole(0))
+
+            def look(begin: Value, end: Value) -> States:
+                found = peak.found(builder.add(start, begin), builder.sub(end, begin))
+                return {one: self._joined(one, found, known)}
+
+            return self._all_finished(self.compared(number, i, look, known))
         if self._looks_for_top_alone(number):
             (one,) = row.passes[number]
             found = Top(body, self.classes[one.each[0]]).found(
@@ -379,13 +403,9 @@ class Wide(Rows):
             for name, array in self.derivatives.items() if last else ():
                 self.each.put(array, self._at("", i, c), numbers[name], rest)
 
-        totals = {
-            one: body.variables([body.code.number(x) for x in one.start], in_lanes=False)
-            for one in states
-        }
-        with body.loop(body.whole(0), self.count, PART) as begin:
-            end = body.smaller(builder.add(begin, body.whole(PART)), self.count)
+        def take(begin: Value, end: Value) -> States:
             whole = builder.add(begin, body.rounded_down(builder.sub(end, begin)))
+            place.start(begin)
             for state in states.values():
                 state.start()
             with body.loop(begin, whole, body.lanes) as c:
@@ -393,10 +413,36 @@ class Wide(Rows):
             rest = builder.sub(end, whole)
             with builder.if_then(builder.icmp_signed(">", rest, body.whole(0))):
                 step(whole, rest)
-            for one, state in states.items():
-                part = self._joined(one, self.each.state(state), known)
-                totals[one].set(self._join(one, totals[one].get(), part, known))
-        return self._all_finished({one: total.get() for one, total in totals.items()})
+            return {
+                one: self._joined(one, self.each.state(state), known)
+                for one, state in states.items()
+            }
+
+        return self._all_finished(self.taken(number, i, take, known))
+
+    def compared(self, number: int, i: Value, look: Part, known: Known) -> States:
+        """What a pass comes to that only compares: it needs no parts."""
+        return look(self.body.whole(0), self.count)
+
+    def taken(self, number: int, i: Value, take: Part, known: Known) -> States:
+        """What a pass comes to, part after part."""
+        body, totals = self.body, self.totals(number)
+        with body.loop(body.whole(0), self.count, PART) as begin:
+            part = take(begin, body.smaller(self.builder.add(begin, body.whole(PART)), self.count))
+            self.add_part(totals, part, known)
+        return {one: total.get() for one, total in totals.items()}
+
+    def totals(self, number: int) -> dict[Any, Variables]:
+        """The states of a pass for a whole row, before the first part."""
+        return {
+            one: self.body.variables([self.body.code.number(x) for x in one.start], in_lanes=False)
+            for one in self.row.passes[number]
+        }
+
+    def add_part(self, totals: Mapping[Any, Variables], part: States, known: Known) -> None:
+        """Join what a part came to."""
+        for one, total in totals.items():
+            total.set(self._join(one, total.get(), part[one], known))
 
     def _looks_for_top_alone(self, number: int) -> bool:
         """Whether a pass does nothing but compare numbers of float32."""
@@ -433,6 +479,90 @@ class Wide(Rows):
             for name, array in self.derivatives.items():
                 x = self.body.code.number(numbers[self.at_hit(name)])
                 self.body.put(array, self._at("", i, self.hit), self.body.lane(x, 0))
+
+
+class Shared(Wide):
+    """A few long rows, of which each thread takes parts that are its own, then those of others.
+
+    So a thread that comes late, or never, is not waited for, and one that is there finds near what
+    it left in an earlier pass. What parts came to is in common, and is joined by each thread in the
+    same order. The first of them writes what belongs to a row.
+    """
+
+    def write(self) -> None:
+        body, builder = self.body, self.builder
+        self.is_first = builder.icmp_signed("==", self.piece.number, body.whole(0))
+        above = builder.add(self.count, body.whole(PART - 1))
+        self.parts = builder.ashr(above, body.whole(PART.bit_length() - 1))
+        super().write()
+
+    def finish(self, i: Value, known: Known) -> None:
+        with self.builder.if_then(self.is_first):
+            super().finish(i, known)
+
+    def put_total(self) -> None:
+        with self.builder.if_then(self.is_first):
+            super().put_total()
+
+    def compared(self, number: int, i: Value, look: Part, known: Known) -> States:
+        return self.taken(number, i, look, known)
+
+    def fetch(self, here: Value, ahead: Value) -> None:
+        """The next parts may be another's."""
+
+    def taken(self, number: int, i: Value, take: Part, known: Known) -> States:
+        body, builder, totals = self.body, self.builder, self.totals(number)
+        begun, done, states = self._common(number, i)
+        slots = self.row.slots(number)
+        for part in self._each_part(begun):
+            begin = builder.mul(part, body.whole(PART))
+            found = take(begin, body.smaller(builder.add(begin, body.whole(PART)), self.count))
+            first = builder.mul(part, body.whole(slots))
+            for k, x in enumerate(x for one in totals for x in found[one]):
+                body.put(states, builder.add(first, body.whole(k)), x)
+            body.counted(done, body.whole(0))
+        body.wait_until(done, self.parts)
+        with body.loop(body.whole(0), self.parts) as part:
+            first = builder.mul(part, body.whole(slots))
+            given = (body.one(states, builder.add(first, body.whole(k))) for k in range(slots))
+            self.add_part(totals, {one: [next(given) for _ in one.start] for one in totals}, known)
+        return {one: total.get() for one, total in totals.items()}
+
+    def _each_part(self, begun: Stored) -> Iterator[Value]:
+        """Parts that nobody else takes, of every thread in turn, beginning with this one."""
+        body, builder, threads = self.body, self.builder, self.piece.size
+        with body.loop(body.whole(0), threads) as k:
+            owner = builder.srem(builder.add(self.piece.number, k), threads)
+            ends = [
+                builder.sdiv(builder.mul(self.parts, one), threads)
+                for one in (owner, builder.add(owner, body.whole(1)))
+            ]
+            mine = builder.sub(ends[1], ends[0])
+            with body.repeated(lambda: body.counted(begun, owner), below=mine) as number:
+                yield builder.add(ends[0], number)
+
+    def _common(self, number: int, i: Value) -> tuple[Stored, Stored, Stored]:
+        """What is in common, of a row and a pass.
+
+        How many parts of each thread have been begun, how many are done, and what they came to.
+        """
+        body, builder, row = self.body, self.builder, self.row
+        counts = builder.add(self.piece.size, body.whole(1))
+        sizes = [
+            builder.add(builder.mul(self.parts, body.whole(row.slots(n))), counts)
+            for n in range(len(row.passes))
+        ]
+        none = body.whole(0)
+        of_row = builder.mul(builder.sub(i, self.begin), reduce(builder.add, sizes, none))
+        begun = reduce(builder.add, sizes[:number], builder.add(of_row, body.whole(GIVEN)))
+        done = builder.add(begun, self.piece.size)
+        states = builder.add(done, body.whole(1))
+
+        def stored(at: Value, format_: str) -> Stored:
+            bytes_ = builder.mul(at, body.whole(BYTES))
+            return Stored(builder.add(self.total_at.address, bytes_), format_)
+
+        return stored(begun, "int64"), stored(done, "int64"), stored(states, "float64")
 
 
 class Narrow(Rows):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -132,6 +132,37 @@ class Body:
         zeros = ir.Constant(self._lanes_of(format_), None)
         room = cgutils.alloca_once_value(self.builder, zeros)
         return Stored(self.builder.ptrtoint(room, _I64), format_)
+
+    # What several threads do together
+
+    @contextmanager
+    def repeated(self, number: Callable[[], Value], below: Value) -> Iterator[Value]:
+        """Ask for a number, again and again, as long as it is below another."""
+        builder = self.builder
+        again, once, over = map(builder.append_basic_block, ("again", "once", "over"))
+        builder.branch(again)
+        builder.position_at_end(again)
+        found = number()
+        builder.cbranch(builder.icmp_signed("<", found, below), once, over)
+        builder.position_at_end(once)
+        yield found
+        builder.branch(again)
+        builder.position_at_end(over)
+
+    def counted(self, array: Stored, index: Value) -> Value:
+        """What a whole number in common was, which is one more now."""
+        pointer = self._pointer(array, index, _I64)
+        return self.builder.atomic_rmw("add", pointer, self.whole(1), "seq_cst")
+
+    def wait_until(self, place: Stored, number: Value) -> None:
+        """Go on when a whole number in common is what it is to be."""
+        pointer = self._pointer(place, self.whole(0), _I64)
+
+        def looked() -> Value:
+            return self.builder.load_atomic(pointer, "seq_cst", 8)
+
+        with self.repeated(looked, below=number):
+            hint_waiting(self.builder)
 
     def rounded_down(self, n: Value) -> Value:
         """The largest multiple of the lanes up to n >= 0."""
@@ -434,6 +465,24 @@ def constant(kind: Any, x: Any, value: Value) -> Value:
     if isinstance(value.type, ir.VectorType):
         return ir.Constant(_like(kind, value), [x] * value.type.count)
     return ir.Constant(kind, x)
+
+
+# What tells a CPU that a thread only waits, and what that is given
+_HINTS = {
+    "x86_64": ("llvm.x86.sse2.pause", []),
+    "aarch64": ("llvm.aarch64.hint", [_I32(1)]),
+    "arm64": ("llvm.aarch64.hint", [_I32(1)]),
+}
+
+
+def hint_waiting(builder: Any) -> None:
+    """Tell the CPU, where there is a way to, that this thread only waits."""
+    hint = _HINTS.get(binding.get_process_triple().partition("-")[0])
+    if hint is None:
+        return
+    name, given = hint
+    kind, module = ir.FunctionType(ir.VoidType(), [one.type for one in given]), builder.module
+    builder.call(module.globals.get(name) or ir.Function(module, kind, name), given)
 
 
 class Variables:
