@@ -18,8 +18,10 @@ from refloss.arguments import Look, any_wrong
 from refloss.evaluation import Answer, Plan, Wanted, reduced
 from refloss.kernels import labels
 from refloss.kernels.address import address_of
+from refloss.kernels.weights import ends_of
 from refloss.vectorised import (
     LIFTING,
+    NOWHERE,
     Elements,
     Prepared,
     Rows,
@@ -79,7 +81,6 @@ class Again:
             if name != "labels"
         ]
         # kernels have a place for values, those of rows even where none are wanted
-        self.value_shape = plan.shape if prepared.writes_value else (1,)
         self.gives_value = isinstance(prepared, Rows) or prepared.has_value
         self.in_pairs = isinstance(prepared, Rows) and prepared.marks > 0
         self.is_for_pairs = is_for_pairs(plan)
@@ -107,20 +108,20 @@ class Again:
                 denominator = labels.weight_of(marked.array, values[self.weight])
             elif self.by_labels:
                 denominator = float(marked.kept)
-        value = None
-        if self.gives_value:
-            value = np.empty(self.value_shape, prepared.stored)
-            given.append(value)
-        found = [np.empty(*one) for one in prepared.sources]
-        given += found
         addresses = list(map(address_of, given))
+        value = None
+        if prepared.writes_value:
+            value = np.empty(prepared.shape, prepared.stored)
+            addresses.append(address_of(value))
+        elif self.gives_value:
+            addresses.append(NOWHERE)
+        found = [np.empty(*one) for one in prepared.sources]
+        addresses += map(address_of, found)
         totals = prepared.run_all(addresses, prepared.scalars(denominator))
-        if isinstance(prepared, Rows) and prepared.marks and any(a != a for a, _ in totals):
+        if self.in_pairs and any(a != a for a, _ in totals):
             return None  # some rows are to be computed in another way
         if prepared.total:
             value = self._reduced(totals, denominator)
-        elif not prepared.writes_value:
-            value = None
         elif value is not None:
             value = narrow(value, prepared.model.dtype)[()]
         if self.gives_all:
@@ -183,11 +184,8 @@ def _not_remembered() -> Rows:
 
 def is_usual(weight: Array) -> bool:
     """Whether weights are some, and leave the arithmetic and the wiring as for others like them."""
-    if weight.size == 0:
-        return False
-    with np.errstate(invalid="ignore"):  # bfloat16's comparison flags a NaN
-        least, largest = weight.min().item(), weight.max().item()
-    return bool(least >= 0 and largest <= LIFTING)
+    least, largest = ends_of(weight)
+    return least >= 0 and largest <= LIFTING
 
 
 def _constant(array: Array, prepared: Prepared) -> Array:

@@ -39,6 +39,7 @@ from refloss.kernels.simd.rows import (
     Wide,
 )
 from refloss.kernels.simd.tasks import BYTES, GIVEN, Task
+from refloss.kernels.weights import ends_of
 
 if TYPE_CHECKING:
     from refloss.evaluation import Plan
@@ -59,6 +60,8 @@ LANES, ROWS = 8, 16
 
 # Threads share rows out among themselves if there are few, of as many parts
 FEW_ROWS, MANY_PARTS = 8, 4
+
+NOWHERE = 0  # the address of values that are summed instead of written
 
 # Numbers outside of this are divided by as they are, not through their reciprocals
 SMALL, LARGE = 1e-280, 1e280
@@ -101,13 +104,10 @@ def is_for_pairs(plan: Plan) -> bool:
 
 def are_moderate(weight: Array) -> bool:
     """Whether weights are numbers that masses in pairs may be made with."""
-    if weight.size == 0:
+    least, largest = ends_of(weight)
+    if not (least >= 0 and largest <= WEIGHTS[1]):
         return False
-    with np.errstate(invalid="ignore"):  # bfloat16's comparison flags a NaN
-        least, largest = weight.min().item(), weight.max().item()
-        if not (least >= 0 and largest <= WEIGHTS[1]):
-            return False
-        return least >= WEIGHTS[0] or not ((weight > 0) & (weight < WEIGHTS[0])).any()
+    return least >= WEIGHTS[0] or not ((weight > 0) & (weight < WEIGHTS[0])).any()
 
 
 def may_lift(factor: Array) -> bool:
@@ -306,10 +306,7 @@ class Prepared:
         at = self.describe(block, addresses, scalars, cut, address_of(found))
         many = crew.current()
         room = room_of(self.stride * (1 if many is None else many.size))
-        rooms = room.start, self.stride * BYTES
-        if many is None or not many.run(self.task.address, at, *rooms, pieces):
-            for k in range(pieces):
-                self.task.run(at, room.start, k)
+        crew.see_done(many, self.task, at, room.start, self.stride * BYTES, pieces)
         return [(high, low) for high, low, _ in found.tolist()]
 
     def describe(
@@ -530,8 +527,7 @@ class SharedRows(Rows):
         many = crew.current()
         size = 1 if many is None else many.size
         block, at, room = self._shared(addresses, scalars, (0, self.count, size))
-        if many is None or not many.run(self.task.address, at, room.start, 0, 0):
-            self.task.run(at, room.start, 0)
+        crew.see_done(many, self.task, at, room.start, 0, 0)
         return [self.task.pair(block)]
 
     def _shared(

@@ -34,6 +34,7 @@ from numba.extending import intrinsic
 from refloss.kernels import cache as kernel_cache
 from refloss.kernels import threads
 from refloss.kernels.address import address_of
+from refloss.kernels.simd.tasks import Task
 from refloss.kernels.simd.writing import hint_waiting
 
 Value = Any  # of LLVM
@@ -223,6 +224,15 @@ def current() -> Crew | None:
     if found is None or found.size != size:
         found = _crew = Crew(size)
     return found
+
+
+def see_done(
+    among: Crew | None, task: Task, block: int, rooms: int, stride: int, pieces: int
+) -> None:
+    """See a task done, by a crew or without; threads that share one are counted 0 pieces."""
+    if among is None or not among.run(task.address, block, rooms, stride, pieces):
+        for k in range(pieces or 1):
+            task.run(block, rooms, k)
 
 
 def _forget() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import refloss
-from refloss.kernels.labels import IGNORED, marked, weight_of
+from refloss.kernels.labels import IGNORED, MANY, marked, weight_of
+from refloss.kernels.weights import FEW, ends_of
 
 INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
 LOW, HIGH = -(2**63), 2**63 - 1
@@ -51,6 +52,25 @@ def test_labels_are_marked_in_a_copy() -> None:
     assert not np.shares_memory(found.array, array)
 
 
+@pytest.mark.parametrize("ignored", [-100, C, 2**70])
+def test_labels_that_all_count_are_taken_as_they_are(ignored: int) -> None:
+    array = labels().reshape(5, -1)
+    found = marked(array, C, ignored)
+    assert found.array is array
+    assert (found.kept, found.wrong) == (N, 0)
+    for other in (array.astype(np.int32), array.T):
+        copy = marked(other, C, ignored)
+        assert copy.array.dtype == np.dtype(np.int64)
+        assert copy.array.flags.c_contiguous
+        assert copy.array.tolist() == other.tolist()
+        assert (copy.kept, copy.wrong) == (N, 0)
+
+
+def test_an_index_to_ignore_is_a_whole_number_whatever_the_labels() -> None:
+    with pytest.raises(TypeError):
+        marked(labels(), C, 1.5)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("spread", [1, 2**-14])
 def test_weights_are_summed_in_full(dtype: str, spread: float) -> None:
@@ -59,6 +79,30 @@ def test_weights_are_summed_in_full(dtype: str, spread: float) -> None:
     array = np.where(labels() == 1, IGNORED, labels())
     exact = sum((Fraction(float(weights[label])) for label in array if label >= 0), Fraction(0))
     assert weight_of(array, weights) == float(exact)
+
+
+def test_weights_of_many_labels_are_summed_in_full() -> None:
+    rng = np.random.default_rng(1)
+    weights, array = (
+        rng.uniform(size=C) * 10.0 ** np.arange(0, -10, -2),
+        rng.integers(-1, C, 2 * MANY + 7),
+    )
+    counts = np.bincount(array + 1, minlength=C + 1)[1:].tolist()
+    exact = sum(k * Fraction(w) for k, w in zip(counts, weights.tolist(), strict=True))
+    assert weight_of(array, weights) == float(exact)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+@pytest.mark.parametrize("count", [1, 7, FEW, FEW + 1])
+def test_the_ends_of_weights(dtype: str, count: int) -> None:
+    weights = np.random.default_rng(count).normal(size=count).astype(dtype)
+    assert ends_of(weights) == (weights.min(), weights.max())
+    for place in (0, count // 2, count - 1):
+        for odd in (math.inf, -math.inf, math.nan):
+            one = weights.copy()
+            one[place] = odd
+            np.testing.assert_equal(ends_of(one), (one.min(), one.max()))
+    np.testing.assert_equal(ends_of(weights[:0]), (math.nan, math.nan))
 
 
 @pytest.mark.parametrize(
