@@ -376,6 +376,7 @@ class Mutual:
     def __init__(self, x: Floats, metric: Metric | None) -> None:
         self.x, self.metric, self.panels = _frozen(x), metric, Panels(x)
         self.found = np.empty((x.shape[0], x.shape[0]))
+        self.is_finite: Any = np.isfinite(x).all(axis=1)
         sides = range(0, len(self.panels.panels), SIDE)
         self.pieces = [(first, second) for first in sides for second in sides if first <= second]
 
@@ -388,8 +389,16 @@ class Mutual:
         rows, columns = (
             (side.start * LANES, min(side.stop * LANES, len(self.x))) for side in (one, other)
         )
+        if rows == columns and self.metric is not None:
+            self._put_diagonal(rows)
         for down, across in {(rows, columns), (columns, rows)}:
-            _mend(self.metric)(self.x, self.x, self.found, down, across)
+            if (self.found[slice(*down), slice(*across)] < 0).any():
+                _mend(self.metric)(self.x, self.x, self.found, down, across)
+
+    def _put_diagonal(self, rows: tuple[int, int]) -> None:
+        """A vector of finite numbers is where it is: this much is known without care."""
+        here = np.arange(*rows)[self.is_finite[slice(*rows)]]
+        self.found[here, here] = 0.0
 
 
 def distances(x: Floats, y: Floats, metric: Metric) -> Floats:

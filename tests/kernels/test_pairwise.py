@@ -212,6 +212,29 @@ def loops(x: Floats, y: Floats, name: str) -> tuple[Floats, Floats]:
     return d, slopes
 
 
+@METRIC
+@pytest.mark.parametrize("count", [1, 9, 300])
+def test_mutual_distances_are_those_of_two_sides(name: str, count: int) -> None:
+    """To the bit, with two that are alike and some without a distance, from themselves as well."""
+    x = np.random.default_rng(count).normal(size=(count, 5))
+    if count > 8:
+        x[3], x[8], x[5, 1], x[6, 0], x[7] = x[2], x[2] + 1e-200, INF, NAN, 1e300
+    mutual = cpu.Mutual(x, METRICS[name])
+    for piece in mutual.pieces:
+        mutual.fill(piece)
+    expected = cpu.distances(x, x.copy(), METRICS[name])
+    assert mutual.found.tobytes() == expected.tobytes()
+
+
+def test_usual_vectors_need_no_care(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would take a second to compile in a first call."""
+    monkeypatch.setattr(cpu, "_mend", None)
+    mutual = cpu.Mutual(np.random.default_rng(0).normal(size=(40, 8)), METRICS["euclidean"])
+    for piece in mutual.pieces:
+        mutual.fill(piece)
+    assert not np.diagonal(mutual.found).any()
+
+
 @BOTH
 @METRIC
 @pytest.mark.parametrize("components", [1, 3, 8, 21])
