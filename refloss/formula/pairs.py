@@ -28,11 +28,22 @@ def lost_sum(x: Any, y: Any) -> Any:
     return (x - (total - part)) + (y - part)
 
 
-def blend(a: Any, x: Any, b: Any, y: Any) -> Any:
-    """a x + b y, rounded about once instead of three times; a mass of zero silences its term."""
+def blend_parts(a: Any, x: Any, b: Any, y: Any) -> tuple[Any, Any]:
+    """a x + b y as a pair; a mass of zero silences its term."""
     first, second = product(a, x), product(b, y)
     lost = product_error(a, x) + product_error(b, y) + sum_error(first, second)
-    return (first + second) + lost
+    return first + second, lost
+
+
+def blend(a: Any, x: Any, b: Any, y: Any) -> Any:
+    """The same, rounded: about once instead of three times."""
+    rounded, lost = blend_parts(a, x, b, y)
+    return rounded + lost
+
+
+def product_parts(x: Any, x_lost: Any, y: Any, y_lost: Any) -> tuple[Any, Any]:
+    """A product of pairs, whose numbers are finite, as a pair."""
+    return x * y, product_error(x, y) + (x_lost * y + x * y_lost)
 
 
 def remainder(numerator: Any, quotient: Any, denominator: Any) -> Any:
@@ -66,7 +77,13 @@ def ratio(numerator: Any, numerator_lost: Any, denominator: Any, denominator_los
     return rounded + lost
 
 
-def power_of_pair(x: Any, lost: Any, exponent: Any) -> Any:
-    """(x + lost)^exponent for x >= 0: an error in x counts ``exponent`` times in the power."""
+def power_parts(x: Any, lost: Any, exponent: Any) -> tuple[Any, Any]:
+    """(x + lost)^exponent for x >= 0, and what an error in x, which counts so often, is in it."""
     rounded = power(x, exponent)
-    return rounded + rounded * (exponent * quotient(lost, x))
+    return rounded, rounded * (exponent * quotient(lost, x))
+
+
+def power_of_pair(x: Any, lost: Any, exponent: Any) -> Any:
+    """The same, rounded."""
+    rounded, lost = power_parts(x, lost, exponent)
+    return rounded + lost

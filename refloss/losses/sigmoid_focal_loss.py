@@ -17,21 +17,39 @@ from refloss.formula import (
 )
 from refloss.formula.exponential import log1p_of_share
 from refloss.formula.logistic import decay, decay_error, leaning, sigmoid_slope
-from refloss.formula.pairs import TINY, blend, power_of_pair, ratio, ratio_error, ratio_parts
+from refloss.formula.pairs import (
+    TINY,
+    blend,
+    blend_parts,
+    power_parts,
+    product_parts,
+    ratio_error,
+    ratio_parts,
+)
 from refloss.loss import Promise, loss
 
 Array = Any
 
 
-def softplus(z: Any) -> Any:
-    """log(1 + e^z), an ulp of which the focus cannot spare."""
-    tail = log1p_of_share(decay(z)) + decay_error(z) * (1 / (1 + decay(z)))
-    return where(z > 0, z + tail, tail)
+def softplus_parts(z: Any) -> tuple[Any, Any]:
+    """log(1 + e^z) as a pair, an ulp of which the focus cannot spare."""
+    tail = log1p_of_share(decay(z))
+    lost = decay_error(z) * (1 / (1 + decay(z)))
+    return where(z > 0, z + tail, tail), where(z > 0, sum_error(z, tail), 0) + lost
+
+
+def entropy_parts(z: Any, t: Any) -> tuple[Any, Any]:
+    """Binary cross-entropy as a pair, the factor that the focus multiplies."""
+    off, off_lost = softplus_parts(-z)
+    on, on_lost = softplus_parts(z)
+    whole, lost = blend_parts(t, off, 1 - t, on)
+    return whole, lost + t * off_lost + (1 - t) * on_lost + product(sum_error(1, -t), on)
 
 
 def entropy(z: Any, t: Any) -> Any:
-    """Binary cross-entropy, the factor that the focus multiplies."""
-    return blend(t, softplus(-z), 1 - t, softplus(z))
+    """Binary cross-entropy."""
+    whole, lost = entropy_parts(z, t)
+    return whole + lost
 
 
 # With e = e^-|z|, the numerator of s(z) over 1 + e is ``rise``, that of s(-z) is ``fall``.
@@ -45,8 +63,8 @@ def fall(z: Any) -> Any:
     return where(z > 0, decay(z), 1)
 
 
-def entropy_slope(z: Any, t: Any) -> Any:
-    """s(z) - t = (1 - t) s(z) - t s(-z), whose two terms cancel where the prediction is right."""
+def entropy_slope_parts(z: Any, t: Any) -> tuple[Any, Any]:
+    """s(z) - t = (1 - t) s(z) - t s(-z) as a pair, whose terms cancel where z is right."""
     push, pull = (1 - t) * rise(z), t * fall(z)
     lost = (
         where(z > 0, -t, 1 - t) * decay_error(z)
@@ -55,12 +73,25 @@ def entropy_slope(z: Any, t: Any) -> Any:
         - product_error(t, fall(z))
         + sum_error(push, -pull)
     )
-    return ratio((push - pull) + lost, 0, 1 + decay(z), denominator_error(z))
+    return ratio_parts(push - pull, lost, 1 + decay(z), denominator_error(z))
+
+
+def entropy_slope(z: Any, t: Any) -> Any:
+    """The same, rounded."""
+    whole, lost = entropy_slope_parts(z, t)
+    return whole + lost
+
+
+def balance_parts(t: Any, on: Any, off: Any) -> tuple[Any, Any]:
+    """alpha_t as a pair: ``on`` for the positive class, ``off`` for the negative."""
+    whole, lost = blend_parts(on, t, off, 1 - t)
+    return whole, lost + off * sum_error(1, -t)
 
 
 def balance(t: Any, on: Any, off: Any) -> Any:
-    """alpha_t: ``on`` for the positive class, ``off`` for the negative."""
-    return blend(on, t, off, 1 - t)
+    """alpha_t."""
+    whole, lost = balance_parts(t, on, off)
+    return whole + lost
 
 
 def miss_numerator(z: Any, t: Any) -> Any:
@@ -95,28 +126,38 @@ def miss(z: Any, t: Any) -> Any:
     return m + lost
 
 
-def focus_on_mixed(z: Any, t: Any, gamma: Any) -> Any:
-    """m^gamma; the power would multiply an error in m, so m is carried as a pair."""
+def focus_on_mixed(z: Any, t: Any, gamma: Any) -> tuple[Any, Any]:
+    """m^gamma as a pair; the power would multiply an error in m, so m is one as well."""
     m, lost = miss_parts(z, t)
-    return power_of_pair(m, lost, gamma)
+    return power_parts(m, lost, gamma)
 
 
-def tempered(x: Any, lost: Any) -> Any:
-    """e^-(x + lost); x is below 0 where the focus has an exponent below 0."""
-    e = exp(-x)
-    return where(e < INFINITY, e - e * lost, e)
+def focus_on_right(z: Any, gamma: Any) -> tuple[Any, Any]:
+    """m^gamma as a pair where a hard target and z agree: m = e / (1 + e), also where e underflows.
 
-
-def focus_on_right(z: Any, gamma: Any) -> Any:
-    """m^gamma where a hard target and z agree: m = e / (1 + e), also where e underflows."""
+    The numerator is infinite where the focus has an exponent below 0 and z is far.
+    """
     exponent = product(gamma, absolute(z))
-    numerator = tempered(exponent, product_error(gamma, absolute(z)))
-    return numerator / power_of_pair(1 + decay(z), denominator_error(z), gamma)
+    numerator = exp(-exponent)
+    lost = -numerator * product_error(gamma, absolute(z))
+    denominator, lost_below = power_parts(1 + decay(z), denominator_error(z), gamma)
+    whole, lost = ratio_parts(numerator, lost, denominator, lost_below)
+    is_usual = where(numerator < INFINITY, denominator, INFINITY) < INFINITY
+    return whole, where(is_usual, lost, 0)
+
+
+def focus_parts(z: Any, t: Any, gamma: Any) -> tuple[Any, Any]:
+    """m^gamma as a pair."""
+    is_right = t == where(z > 0, 1, 0)
+    right, right_lost = focus_on_right(z, gamma)
+    mixed, mixed_lost = focus_on_mixed(z, t, gamma)
+    return where(is_right, right, mixed), where(is_right, right_lost, mixed_lost)
 
 
 def focus(z: Any, t: Any, gamma: Any) -> Any:
     """m^gamma."""
-    return where(t == where(z > 0, 1, 0), focus_on_right(z, gamma), focus_on_mixed(z, t, gamma))
+    whole, lost = focus_parts(z, t, gamma)
+    return whole + lost
 
 
 def focused(x: Any, z: Any, t: Any, gamma: Any) -> Any:
@@ -125,8 +166,8 @@ def focused(x: Any, z: Any, t: Any, gamma: Any) -> Any:
     return where(whole < TINY, product(half, product(half, x)), product(whole, x))
 
 
-def miss_rate(z: Any, t: Any) -> Any:
-    """m' / m. Where m has underflowed it is 0, and so is m^gamma, which it multiplies."""
+def miss_rate_parts(z: Any, t: Any) -> tuple[Any, Any]:
+    """m' / m as a pair. Where m has underflowed it is 0, and so is m^gamma, which it multiplies."""
     e = decay(z)
     n = miss_numerator(z, t)
     lost = ratio_error(
@@ -135,18 +176,34 @@ def miss_rate(z: Any, t: Any) -> Any:
         n * (1 + e),
         product_error(n, 1 + e) + n * denominator_error(z) + miss_numerator_error(z, t) * (1 + e),
     )
-    return (1 - 2 * t) * where(n > 0, e / (n * (1 + e)) + lost, n)
+    whole = where(n > 0, e / (n * (1 + e)), n)
+    return product_parts(1 - 2 * t, sum_error(1, -2 * t), whole, where(n > 0, lost, 0))
+
+
+def miss_rate(z: Any, t: Any) -> Any:
+    """The same, rounded."""
+    whole, lost = miss_rate_parts(z, t)
+    return whole + lost
 
 
 def value(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
-    scale = balance(target, on, off) * focus(input, target, gamma)
-    return product(scale, entropy(input, target))
+    scale = product_parts(*balance_parts(target, on, off), *focus_parts(input, target, gamma))
+    surprise, surprise_lost = entropy_parts(input, target)
+    whole, lost = product_parts(*scale, surprise, surprise_lost)
+    return where(surprise < INFINITY, whole + lost, product(scale[0], surprise))
 
 
 def input_gradient(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
-    scale = balance(target, on, off) * focus(input, target, gamma)
-    pull = product(miss_rate(input, target), entropy(input, target))
-    return scale * (entropy_slope(input, target) + gamma * pull)
+    scale = product_parts(*balance_parts(target, on, off), *focus_parts(input, target, gamma))
+    surprise, surprise_lost = entropy_parts(input, target)
+    rate, rate_lost = miss_rate_parts(input, target)
+    pull, lost = product_parts(rate, rate_lost, surprise, surprise_lost)
+    is_finite = surprise < INFINITY
+    pull, lost = where(is_finite, pull, product(rate, surprise)), where(is_finite, lost, 0)
+    pull, lost = product_parts(gamma, 0, pull, lost)
+    slope, slope_lost = entropy_slope_parts(input, target)
+    whole, lost = product_parts(*scale, slope + pull, lost + slope_lost + sum_error(slope, pull))
+    return whole + lost
 
 
 def curvature(input: Any, target: Any, on: Any, off: Any, gamma: Any) -> Any:
