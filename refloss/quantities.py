@@ -19,6 +19,7 @@ from refloss.blocks import OF_INPUT, OF_TEACHER, drift, root_of_p, weighted
 from refloss.formula import direction, reductions
 from refloss.formula import distance as length
 from refloss.formula import softmax as row
+from refloss.formula.carried import carries
 from refloss.formula.reading import parameters
 from refloss.formula.softmax import complement, probability
 from refloss.formula.words import INFINITY, product, quotient, where
@@ -310,7 +311,9 @@ class ElementWiring(Wiring):
     def _run(self, name: str, formula: Formula) -> str:
         source = self.table.make(f"{name}_plain", formula)
         touched = [one for one in parameters(formula) if one in self.plan.arrays]
-        if self.plan.weight is not None:
+        if self.plan.weight is None:
+            touched = [one for one in touched if not carries(formula, one)]
+        else:  # of zero, it silences what it weighs
             source = self.table.make(f"{name}_weighted", weighted, x=source)
             touched.append("weight")
         return self._poisoned(name, source, touched)

@@ -32,7 +32,7 @@ WIDE = {"float32": "v4", "float16": "v4", "bfloat16": "v4", "float64": "v2"}
 FRAMES = {
     ("cross_entropy-target-weight-indices-label_smoothing=0.125", "float32", "cuda"): (16, 24),
     ("sigmoid_focal_loss", "bfloat16", "cuda"): (8, 16),
-    ("sigmoid_focal_loss", "float32", "cuda"): (8, 8),
+    ("sigmoid_focal_loss", "float32", "cuda"): (16, 28),
     ("sigmoid_focal_loss", "float32", "cuda.single"): (8, 0),
     ("triplet_margin_loss", "float32", "cuda.single"): (16, 24),
 }
