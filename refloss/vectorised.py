@@ -506,10 +506,11 @@ class SharedRows(Rows):
 
     @staticmethod
     def are_in(plan: Plan) -> bool:
-        """Whether a plan has such rows."""
+        """Whether a plan has such rows, where kernels read them."""
         assert plan.row_shape is not None
         rows_, positions = plan.row_shape
-        return positions == 1 and rows_ < FEW_ROWS and plan.classes > PART * MANY_PARTS
+        few = positions == 1 and rows_ < FEW_ROWS and plan.classes > PART * MANY_PARTS
+        return few and all(map(is_plain, arrays_of(plan).values()))
 
     def rows_of_a_piece(self) -> int:
         return self.count
@@ -527,7 +528,7 @@ class SharedRows(Rows):
         many = crew.current()
         size = 1 if many is None else many.size
         block, at, room = self._shared(addresses, scalars, (0, self.count, size))
-        crew.see_done(many, self.task, at, room.start, 0, 0)
+        crew.see_done(many, self.task, at, room.start, 0, crew.SHARED)
         return [self.task.pair(block)]
 
     def _shared(

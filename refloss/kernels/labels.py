@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from refloss.formula.elementary import two_sum
 from refloss.kernels import threads
 from refloss.kernels.cache import kept
+from refloss.kernels.named import IGNORED
 
-IGNORED = -1  # the label of a row that counts for nothing
 MANY = 1 << 17  # labels, of which a thread sums the weights
 
 
@@ -54,8 +54,9 @@ def _count(labels: Any, classes: int) -> int:
 def _weigh(labels: Any, weights: Any) -> tuple[float, float]:
     high = low = 0.0
     for i in range(labels.size):
-        if labels[i] >= 0:
-            high, lost = two_sum(high, np.float64(weights[labels[i]]))
+        label = labels[i]
+        if 0 <= label < weights.size:  # as it was, unless somebody has changed it since
+            high, lost = two_sum(high, np.float64(weights[label]))
             low += lost
     return high, low
 

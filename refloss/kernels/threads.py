@@ -1,5 +1,6 @@
 """A few threads that work through blocks, in any order, to the same result."""
 
+import atexit
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ Result = TypeVar("Result")
 
 _pool: ThreadPoolExecutor | None = None
 _count: int | None = None
+_is_ending = False
 
 
 def get_num_threads() -> int:
@@ -22,11 +24,12 @@ def get_num_threads() -> int:
         asked = os.environ.get("REFLOSS_NUM_THREADS", "")
         if asked and not (asked.isdigit() and int(asked) > 0):
             raise ValueError(f"REFLOSS_NUM_THREADS: expected a whole number >= 1, got {asked!r}")
-        _count = int(asked) if asked else _cpus()
+        _count = int(asked) if asked else cpus()
     return _count
 
 
-def _cpus() -> int:
+def cpus() -> int:
+    """How many CPUs this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -40,6 +43,30 @@ def set_num_threads(count: int) -> None:
     _count, _pool = count, None
 
 
+def may_be_lent() -> bool:
+    """Whether there are several threads to share work.
+
+    An interpreter that ends lends none, but those of its user may go on.
+    """
+    return not _is_ending and get_num_threads() > 1
+
+
+def _end() -> None:
+    global _is_ending
+    _is_ending = True
+
+
+def _at_end() -> None:
+    """Hear of the end before threads are waited for, as those who have threads do."""
+    try:
+        getattr(threading, "_register_atexit", atexit.register)(_end)
+    except RuntimeError:  # it has come
+        _end()
+
+
+_at_end()
+
+
 def over(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
     """The results of the work in the order of the items.
 
@@ -47,9 +74,7 @@ def over(items: Sequence[Item], work: Callable[[Item], Result]) -> list[Result]:
     given back then.
     """
     global _pool
-    # an interpreter that ends lends no threads, but those of its user may go on
-    few = len(items) < 2 or get_num_threads() == 1
-    if few or not threading.main_thread().is_alive():
+    if len(items) < 2 or not may_be_lent():
         return [work(item) for item in items]
     helpers = min(get_num_threads(), len(items)) - 1  # the caller works as well
     pool = _pool  # another caller may set a number of threads meanwhile

@@ -32,7 +32,7 @@ FLAGS = (
     "--disable-component-extensions-with-background-pages",
     "--disable-client-side-phishing-detection",
     "--disable-features=NetworkTimeServiceQuerying,AutofillServerCommunication,"
-    "OptimizationHints,MediaRouter,Translate",
+    "OptimizationHints,MediaRouter,Translate,PreconnectToSearch,AimServerRequestOnStartupEnabled",
     "--metrics-recording-only",
     "--component-updater=url-source=http://127.0.0.1:9/",
     "--gaia-url=http://127.0.0.1:9/",

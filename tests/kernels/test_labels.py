@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import refloss
-from refloss.kernels.labels import IGNORED, MANY, marked, weight_of
+from refloss.kernels.labels import IGNORED, MANY, Labels, marked, weight_of
 from refloss.kernels.weights import FEW, ends_of
 
 INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -117,6 +117,31 @@ def test_weights_without_a_finite_sum(weights: list[float], total: float) -> Non
 def test_a_weight_is_never_read_before_the_first() -> None:
     """A label of -1 would be the last class's, to NumPy."""
     assert weight_of(np.array([IGNORED, IGNORED]), np.array([1.0, math.nan])) == 0
+
+
+@pytest.mark.parametrize("classes", [3, 1000, 20_000])
+@pytest.mark.parametrize("count", [4, 40])
+def test_labels_that_change_after_they_were_looked_at_are_no_classes(
+    monkeypatch: pytest.MonkeyPatch, classes: int, count: int
+) -> None:
+    """Somebody else's thread may write them: nothing beyond an array is touched."""
+    x, array = logits(count, classes), np.zeros(count, np.int64)
+    changed = array.copy()
+    changed[1:4] = classes, HIGH, -7
+    ignored = array.copy()
+    ignored[1:4] = IGNORED
+    options: dict[str, Any] = {"weight": np.ones(classes), "reduction": "sum"}
+    expected = refloss.cross_entropy.value_and_grad(x, ignored, ignore_index=-1, **options)
+
+    def looked_at(*_: Any) -> Labels:
+        return Labels(changed, count, 0)
+
+    monkeypatch.setattr("refloss.kernels.labels.marked", looked_at)
+    for _ in range(3):
+        found = refloss.cross_entropy.value_and_grad(x, array, ignore_index=-1, **options)
+        for one, other in zip(found, expected, strict=True):
+            assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    assert weight_of(changed, np.ones(classes)) == count - 3
 
 
 # Through a loss

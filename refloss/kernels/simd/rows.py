@@ -21,7 +21,7 @@ from numba.core import cgutils
 
 from refloss.formula.emitted import NOTHING, Flag, Kind, Number
 from refloss.formula.paired import PAIRED
-from refloss.kernels.named import HIT, LABEL, PLACE, RATE, UPSTREAM
+from refloss.kernels.named import HIT, IGNORED, LABEL, PLACE, RATE, UPSTREAM
 from refloss.kernels.simd.classes import FACTORS, MASSES, SUMS, InDoubles, InPairs
 from refloss.kernels.simd.tasks import BYTES, GIVEN, Piece, Task
 from refloss.kernels.simd.top import Peak, Top
@@ -234,6 +234,12 @@ class Rows:
         last = number == len(self.row.passes) - 1
         return {"hit": 0} if self.row.labelled and last and not self.row.passes[number] else {}
 
+    def label(self, labels: Stored, i: Value) -> Value:
+        """A row's label; one that has been changed since it was looked at is no class, at worst."""
+        label = self.body.raw(labels, i)
+        is_class = self.builder.icmp_unsigned("<", label, self.count)
+        return self.builder.select(is_class, label, self.body.whole(IGNORED))
+
     def started(self, number: int) -> dict[Any, Variables]:
         """The states of a pass, before the first class."""
         return {one: self.each.started(one) for one in self.row.passes[number]}
@@ -342,7 +348,7 @@ class Wide(Rows):
             for name, array in self.of_row.items()
         }
         if self.labels is not None:
-            label = body.raw(self.labels, i)
+            label = self.label(self.labels, i)
             known[LABEL] = body.number_of(label)
             self.hit = self.builder.select(self.builder.icmp_signed("<", label, zero), zero, label)
             self.is_kept = self.builder.icmp_signed(">=", label, zero)
@@ -688,7 +694,7 @@ class Narrow(Rows):
                     body.gathered([body.raw(array, row) for row in self.rows]), array.format
                 )
         if self.labels is not None:
-            labels = [body.raw(self.labels, row) for row in self.rows]
+            labels = [self.label(self.labels, row) for row in self.rows]
             known[LABEL] = body.widened(body.gathered(labels), "int64")
             is_below = [self.builder.icmp_signed("<", label, zero) for label in labels]
             self.hits = hits = [

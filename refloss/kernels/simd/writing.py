@@ -157,12 +157,15 @@ class Body:
     def wait_until(self, place: Stored, number: Value) -> None:
         """Go on when a whole number in common is what it is to be."""
         pointer = self._pointer(place, self.whole(0), _I64)
+        turns = cgutils.alloca_once_value(self.builder, self.whole(0))
 
         def looked() -> Value:
             return self.builder.load_atomic(pointer, "seq_cst", 8)
 
         with self.repeated(looked, below=number):
-            hint_waiting(self.builder)
+            turn = self.builder.load(turns)
+            wait(self.builder, turn)
+            self.builder.store(self.builder.add(turn, self.whole(1)), turns)
 
     def rounded_down(self, n: Value) -> Value:
         """The largest multiple of the lanes up to n >= 0."""
@@ -467,6 +470,8 @@ def constant(kind: Any, x: Any, value: Value) -> Value:
     return ir.Constant(kind, x)
 
 
+YIELD = "sched_yield"  # of the system's library, where it has one
+
 # What tells a CPU that a thread only waits, and what that is given
 _HINTS = {
     "x86_64": ("llvm.x86.sse2.pause", []),
@@ -475,14 +480,27 @@ _HINTS = {
 }
 
 
-def hint_waiting(builder: Any) -> None:
-    """Tell the CPU, where there is a way to, that this thread only waits."""
+OFTEN = 1 << 8  # turns, after which somebody else may need the CPU
+
+
+def wait(builder: Any, turn: Value) -> None:
+    """Let some time go by: tell the CPU so, and now and then the system, where there is a way to.
+
+    Who is waited for may be waiting for this thread's CPU.
+    """
     hint = _HINTS.get(binding.get_process_triple().partition("-")[0])
-    if hint is None:
-        return
-    name, given = hint
-    kind, module = ir.FunctionType(ir.VoidType(), [one.type for one in given]), builder.module
-    builder.call(module.globals.get(name) or ir.Function(module, kind, name), given)
+    if hint is not None:
+        name, given = hint
+        kind = ir.FunctionType(ir.VoidType(), [one.type for one in given])
+        builder.call(_declared(builder, name, kind), given)
+    if binding.address_of_symbol(YIELD):
+        is_due = builder.icmp_signed("==", builder.and_(turn, _I64(OFTEN - 1)), _I64(OFTEN - 1))
+        with builder.if_then(is_due):
+            builder.call(_declared(builder, YIELD, ir.FunctionType(_I32, [])), [])
+
+
+def _declared(builder: Any, name: str, kind: Any) -> Any:
+    return builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
 
 
 class Variables:
