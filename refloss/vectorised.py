@@ -509,7 +509,7 @@ class SharedRows(Rows):
         """Whether a plan has such rows, where kernels read them."""
         assert plan.row_shape is not None
         rows_, positions = plan.row_shape
-        few = positions == 1 and rows_ < FEW_ROWS and plan.classes > PART * MANY_PARTS
+        few = positions == 1 and 0 < rows_ < FEW_ROWS and plan.classes > PART * MANY_PARTS
         return few and all(map(is_plain, arrays_of(plan).values()))
 
     def rows_of_a_piece(self) -> int:

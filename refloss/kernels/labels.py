@@ -10,6 +10,7 @@ from refloss.formula.elementary import two_sum
 from refloss.kernels import threads
 from refloss.kernels.cache import kept
 from refloss.kernels.named import IGNORED
+from refloss.kernels.weights import READ
 
 MANY = 1 << 17  # labels, of which a thread sums the weights
 
@@ -61,7 +62,6 @@ def _weigh(labels: Any, weights: Any) -> tuple[float, float]:
     return high, low
 
 
-_READ = (np.dtype(np.float32), np.dtype(np.float64))
 _INT64 = np.dtype(np.int64)
 
 _count = kept(_count)
@@ -86,7 +86,7 @@ def marked(labels: NDArray[np.int64], classes: int, ignored: int) -> Labels:
 
 def weight_of(labels: NDArray[np.int64], weights: NDArray[Any]) -> float:
     """The sum of the weights of the rows' classes; a label of -1 counts for nothing."""
-    if weights.dtype not in _READ or not weights.dtype.isnative:
+    if weights.dtype not in READ:
         weights = weights.astype(np.float64)
     high, low = _weigh_in_parts(labels.reshape(-1), weights)
     return high + low if abs(high) < np.inf else high

@@ -10,7 +10,7 @@ Array = Any
 
 FEW = 1 << 9  # numbers that are looked at one by one sooner than NumPy has begun
 
-_READ = (np.dtype(np.float32), np.dtype(np.float64))
+READ = (np.dtype(np.float32), np.dtype(np.float64))  # native, as compiled functions take them
 
 
 def _ends(weights: Any) -> tuple[float, float]:
@@ -30,7 +30,7 @@ def ends_of(weights: Array) -> tuple[float, float]:
     """The least and the largest weight; both NaN if one is, or if there is none."""
     if weights.size == 0:
         return np.nan, np.nan
-    if weights.ndim == 1 and weights.size <= FEW and weights.dtype in _READ:
+    if weights.ndim == 1 and weights.size <= FEW and weights.dtype in READ:
         least, largest = _ends(weights)
         return least, largest
     with np.errstate(invalid="ignore"):  # bfloat16's comparison flags a NaN

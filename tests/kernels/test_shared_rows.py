@@ -123,6 +123,16 @@ def test_whatever_is_asked(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         assert found == [expected] * 3, name
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_rows_of_many_classes(dtype: Any) -> None:
+    x, labels = np.empty((0, LONG + 1), dtype), np.empty(0, np.int64)
+    for _ in range(2):
+        value, gradient = refloss.cross_entropy.value_and_grad(x, labels, reduction="sum")
+        assert value == 0
+        assert gradient.shape == x.shape
+        assert np.isnan(refloss.cross_entropy(x, labels))
+
+
 def test_which_rows_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few of many classes, and no others."""
     made: list[type] = []

@@ -133,7 +133,7 @@ class Formats:
 def make_kernel(
     row: Row, formats: Formats, form: type[Wide] | type[Narrow], kind: Kind, key: Any
 ) -> Task:
-    """A task whose items are rows, in the form that the kernel takes them.
+    """A task whose items are rows, in the form that the kernel takes them, which the key names.
 
     The addresses are those of arrays of classes (R, C), arrays of rows (R,), labels if there are
     any, values and derivatives (R, C). A thread's room is for what is kept, and for pairs of
@@ -148,7 +148,7 @@ def make_kernel(
 
     arrays = (*formats.classes, *formats.of_row, formats.value, *formats.derivatives)
     extents = len(arrays) + row.labelled, len(row.scalars)
-    return Task(write, *extents, (*key, form.__name__), is_shared=form is Shared)
+    return Task(write, *extents, key, is_shared=form is Shared)
 
 
 class Rows:

@@ -471,6 +471,7 @@ def constant(kind: Any, x: Any, value: Value) -> Value:
 
 
 YIELD = "sched_yield"  # of the system's library, where it has one
+OFTEN = 1 << 8  # turns, after which somebody else may need the CPU
 
 # What tells a CPU that a thread only waits, and what that is given
 _HINTS = {
@@ -478,9 +479,6 @@ _HINTS = {
     "aarch64": ("llvm.aarch64.hint", [_I32(1)]),
     "arm64": ("llvm.aarch64.hint", [_I32(1)]),
 }
-
-
-OFTEN = 1 << 8  # turns, after which somebody else may need the CPU
 
 
 def wait(builder: Any, turn: Value) -> None:
